@@ -1,0 +1,62 @@
+// Key derivation (Part 1, 11.4.10) and the mask generation of RSA schemes (Part 1, B.4).
+import TPMWire
+import Wire
+
+/// KDFa (Part 1, 11.4.10.2): SP 800-108 in counter mode with HMAC.
+/// - Parameters:
+///   - label: without its terminating NUL, which is added.
+///   - bits: the size of the result. Bits above it in the first byte are cleared.
+/// - Returns: (bits + 7) / 8 bytes.
+package func kdfa(
+    _ hash: HashAlgorithm, key: [UInt8], label: String, contextU: [UInt8] = [], contextV: [UInt8] = [], bits: Int
+) -> [UInt8] {
+    let keyed = HMACContext(hash, key: key)
+    let fixed = Array(label.utf8) + [0] + contextU + contextV + UInt32(bits).bigEndianBytes
+    return expand(bits: bits) { counter in
+        var context = keyed
+        context.update(counter.bigEndianBytes)
+        context.update(fixed)
+        return context.finished()
+    }
+}
+
+/// KDFe (Part 1, 11.4.10.3): SP 800-56A with a hash.
+/// - Parameters:
+///   - z: the x-coordinate of the shared point, of the curve's field size.
+///   - label: without its terminating NUL, which is added ("Use" in the standard).
+///   - partyU, partyV: x-coordinates of the ephemeral and of the static public point.
+/// - Returns: (bits + 7) / 8 bytes.
+package func kdfe(
+    _ hash: HashAlgorithm, z: [UInt8], label: String, partyU: [UInt8], partyV: [UInt8], bits: Int
+) -> [UInt8] {
+    let label = Array(label.utf8) + [0]
+    return expand(bits: bits) { counter in digest(hash, counter.bigEndianBytes, z, label, partyU, partyV) }
+}
+
+/// MGF1 (RFC 8017, B.2.1)
+/// - Returns: `count` bytes.
+package func mgf1(_ hash: HashAlgorithm, seed: [UInt8], count: Int) -> [UInt8] {
+    expand(bits: count * 8, from: 0) { counter in digest(hash, seed, counter.bigEndianBytes) }
+}
+
+/// Blocks under a rising counter, cut to `bits`.
+private func expand(bits: Int, from first: UInt32 = 1, block: (UInt32) -> [UInt8]) -> [UInt8] {
+    let count = (bits + 7) / 8
+    var result: [UInt8] = []
+    result.reserveCapacity(count + HashAlgorithm.largestDigest)
+    var counter = first
+    while result.count < count {
+        result += block(counter)
+        counter += 1
+    }
+    result.removeLast(result.count - count)
+    if bits % 8 != 0 { result[0] &= 1 << (bits % 8) - 1 }
+    return result
+}
+
+extension UInt32 {
+    var bigEndianBytes: [UInt8] {
+        [UInt8(truncatingIfNeeded: self >> 24), UInt8(truncatingIfNeeded: self >> 16),
+         UInt8(truncatingIfNeeded: self >> 8), UInt8(truncatingIfNeeded: self)]
+    }
+}

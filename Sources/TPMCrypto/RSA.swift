@@ -1,0 +1,196 @@
+// RSA: public and private operations under the TPM's schemes (Part 1, Annex B; Part 3, 14).
+import CCrypto
+import TPMWire
+
+package struct RSAPublicKey: Sendable {
+    /// Big-endian; its length is the key's size in bytes.
+    package let modulus: [UInt8]
+    /// Never 0.
+    package let exponent: UInt32
+
+    /// - Parameter exponent: 0 stands for 65537 (Part 2, 12.2.3.5).
+    package init(modulus: [UInt8], exponent: UInt32) {
+        self.modulus = modulus
+        self.exponent = exponent == 0 ? 65537 : exponent
+    }
+
+    /// RSAEP (RFC 8017, 5.1.1); nil unless the block, of any length, is a number below an odd modulus.
+    private func raw(_ block: [UInt8]) -> [UInt8]? {
+        let (number, n) = (BigNumber(block), BigNumber(modulus))
+        guard number < n else { return nil }
+        return Arithmetic().power(number, BigNumber(exponent), modulo: n)?.bytes(modulus.count)
+    }
+
+    /// TPM2_RSA_Encrypt's calculation (Part 3, 14.2).
+    /// - Parameters:
+    ///   - scheme: null (no padding), rsaes or oaep.
+    ///   - label: for oaep, with its terminating NUL.
+    /// - Returns: as many bytes as the modulus.
+    /// - Throws: TPM_RC_VALUE for a message that does not fit; TPM_RC_HASH for a hash too large for the key;
+    ///   TPM_RC_SCHEME.
+    package func encrypt(_ message: [UInt8], scheme: Scheme, label: [UInt8]) throws(TPMRC) -> [UInt8] {
+        var block: [UInt8]
+        switch (scheme.algorithm, scheme.hash) {
+        case (.null, _): block = message
+        case (.rsaes, _): block = try pkcs1Pad(message, size: modulus.count)
+        case (.oaep, let hash?): block = try oaepPad(message, hash: hash, label: label, size: modulus.count)
+        default: throw .scheme
+        }
+        defer { wipe(&block) }
+        guard let result = raw(block) else { throw .value }
+        return result
+    }
+
+    /// - Parameter scheme: rsassa or rsapss; nothing verifies under another.
+    package func verify(_ signature: [UInt8], digest: [UInt8], scheme: TPMAlgorithm, hash: HashAlgorithm) -> Bool {
+        guard signature.count == modulus.count, let block = raw(signature) else { return false }
+        switch scheme {
+        case .rsassa:
+            guard let expected = try? pkcs1Encode(digest, hash: hash, size: modulus.count) else { return false }
+            return constantTimeEqual(block, expected)
+        case .rsapss:
+            // A modulus of 8k + 1 bits has a block one byte shorter than itself.
+            let bits = BigNumber(modulus).bits - 1
+            let excess = block.count - (bits + 7) / 8
+            guard excess >= 0, block[..<excess].allSatisfy({ $0 == 0 }) else { return false }
+            return pssVerify(Array(block[excess...]), digest: digest, hash: hash, bits: bits)
+        default: return false
+        }
+    }
+}
+
+package struct RSAPrivateKey: Sendable {
+    package let publicKey: RSAPublicKey
+    private let key: LibcryptoRSAKey
+
+    /// - Parameters:
+    ///   - exponent: 0 stands for 65537.
+    ///   - prime: one of the two primes (TPM2B_PRIVATE_KEY_RSA).
+    /// - Returns: nil if the numbers do not make a key.
+    package init?(modulus: [UInt8], exponent: UInt32, prime: [UInt8]) {
+        publicKey = RSAPublicKey(modulus: modulus, exponent: exponent)
+        guard let key = LibcryptoRSAKey(publicKey, prime: prime) else { return nil }
+        self.key = key
+    }
+
+    /// RSADP (RFC 8017, 5.1.2).
+    /// - Returns: as many bytes as the modulus; nil unless the block has that size and is a number below the modulus.
+    private func checkedRaw(_ block: [UInt8]) -> [UInt8]? {
+        guard block.count == publicKey.modulus.count else { return nil }
+        return key.raw(block)
+    }
+
+    /// The private operation on a block of the modulus' size and below it.
+    /// - Throws: TPM_RC_VALUE for any other.
+    package func raw(_ block: [UInt8]) throws(TPMRC) -> [UInt8] {
+        guard let result = checkedRaw(block) else { throw .value }
+        return result
+    }
+
+    /// - Parameter scheme: rsassa or rsapss (with the longest salt that fits).
+    /// - Throws: TPM_RC_SIZE for a digest that is not the hash's, or too large for the key; TPM_RC_SCHEME.
+    package func sign(digest: [UInt8], scheme: TPMAlgorithm, hash: HashAlgorithm) throws(TPMRC) -> [UInt8] {
+        let size = publicKey.modulus.count
+        var block: [UInt8]
+        switch scheme {
+        case .rsassa: block = try pkcs1Encode(digest, hash: hash, size: size)
+        case .rsapss: block = try pssEncode(digest, hash: hash, bits: BigNumber(publicKey.modulus).bits - 1)
+        default: throw .scheme
+        }
+        block.insert(contentsOf: repeatElement(0, count: size - block.count), at: 0)
+        return try raw(block)
+    }
+
+    /// TPM2_RSA_Decrypt's calculation (Part 3, 14.3).
+    /// - Parameters:
+    ///   - scheme: null (no padding: the result has the modulus' size), rsaes or oaep.
+    ///   - label: for oaep, with its terminating NUL.
+    /// - Throws: TPM_RC_SIZE if `cipher` has not the modulus' size; TPM_RC_VALUE if it is not below the modulus or
+    ///   the padding is wrong; TPM_RC_SCHEME.
+    package func decrypt(_ cipher: [UInt8], scheme: Scheme, label: [UInt8]) throws(TPMRC) -> [UInt8] {
+        guard cipher.count == publicKey.modulus.count else { throw .size }
+        var block = try raw(cipher)
+        switch (scheme.algorithm, scheme.hash) {
+        case (.null, _): return block
+        case (.rsaes, _):
+            defer { wipe(&block) }
+            return try pkcs1Unpad(block)
+        case (.oaep, let hash?):
+            defer { wipe(&block) }
+            return try oaepUnpad(block, hash: hash, label: label)
+        default: throw .scheme
+        }
+    }
+}
+
+/// The owner of libcrypto's RSA object, which blinds each operation and checks its result.
+private final class LibcryptoRSAKey: @unchecked Sendable {
+    // SAFETY: owned, complete after init; libcrypto locks what it changes inside (the blinding).
+    private let pointer: OpaquePointer
+    private let size: Int
+
+    init?(_ key: RSAPublicKey, prime: [UInt8]) {
+        libcryptoUsesKernelRandomness
+        let (n, e, p) = (BigNumber(key.modulus), BigNumber(key.exponent), BigNumber(secret: prime))
+        let math = Arithmetic()
+        guard n.isOdd, e.isOdd, !e.isOne, p.isOdd, !p.isOne, n.bits > 64, n.bits <= PublicArea.rsaMax * 8,
+            let q = math.exactQuotient(n, p), !q.isOne,
+            let numbers = PrivateNumbers(e: e, p: p, q: q, math)
+        else {
+            ERR_clear_error()
+            return nil
+        }
+        guard let pointer = RSA_new() else { outOfMemory() }
+        self.pointer = pointer
+        size = key.modulus.count
+        // The object owns what it is given, so it gets copies.
+        RSA_set0_key(pointer, BN_dup(n.pointer), BN_dup(e.pointer), BN_dup(numbers.d.pointer))
+        RSA_set0_factors(pointer, BN_dup(p.pointer), BN_dup(q.pointer))
+        RSA_set0_crt_params(
+            pointer, BN_dup(numbers.dP.pointer), BN_dup(numbers.dQ.pointer), BN_dup(numbers.qInverse.pointer))
+    }
+
+    deinit { RSA_free(pointer) }
+
+    /// nil if the block is not below the modulus.
+    func raw(_ block: [UInt8]) -> [UInt8]? {
+        var result = [UInt8](repeating: 0, count: size)
+        // A modulus given with leading zeros is shorter to libcrypto.
+        let skipped = size - Int(RSA_size(pointer))
+        guard block[..<skipped].allSatisfy({ $0 == 0 }) else { return nil }
+        let length = result.withUnsafeMutableBufferPointer { output in
+            block.withUnsafeBufferPointer { input in
+                // SAFETY: both have `size` bytes, of which libcrypto uses the last RSA_size.
+                RSA_private_decrypt(
+                    Int32(size - skipped), input.baseAddress.map { $0 + skipped },
+                    output.baseAddress.map { $0 + skipped }, pointer, RSA_NO_PADDING)
+            }
+        }
+        guard length == size - skipped else {
+            ERR_clear_error()
+            return nil
+        }
+        return result
+    }
+}
+
+/// The private exponents that follow from the primes (RFC 8017, 3.2).
+private struct PrivateNumbers {
+    let d: BigNumber
+    let dP: BigNumber
+    let dQ: BigNumber
+    let qInverse: BigNumber
+
+    /// nil if e has no inverse, or p and q are one number.
+    init?(e: BigNumber, p: BigNumber, q: BigNumber, _ math: Arithmetic) {
+        q.markSecret()
+        let (p1, q1) = (p.minusOne(), q.minusOne())
+        guard let phi = math.product(p1, q1) else { return nil }
+        phi.markSecret()
+        guard let d = math.inverse(e, modulo: phi), let dP = math.remainder(d, p1), let dQ = math.remainder(d, q1),
+            let qInverse = math.inverse(q, modulo: p)
+        else { return nil }
+        (self.d, self.dP, self.dQ, self.qInverse) = (d, dP, dQ, qInverse)
+        for number in [d, dP, dQ, qInverse] { number.markSecret() }
+    }
+}
