@@ -1,0 +1,85 @@
+// swift-tools-version: 6.1
+// paratpm: one hardware TPM 2.0 shared safely by many virtual machines.
+// The floors of the house are described in docs/architecture.md; arrows go down only.
+import PackageDescription
+
+/// Small daemons are fully static in release builds: least memory, no loader, nothing to open at start.
+let staticDaemon: [LinkerSetting] = [
+    .unsafeFlags(
+        ["-static-executable", "-use-ld=lld", "-Xclang-linker", "-static-pie"],
+        .when(configuration: .release))
+]
+
+func library(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target {
+    .target(name: name, dependencies: dependencies)
+}
+
+func daemon(_ name: String, _ dependencies: [Target.Dependency], linked: [LinkerSetting] = staticDaemon) -> Target {
+    .executableTarget(name: name, dependencies: dependencies, linkerSettings: linked)
+}
+
+let package = Package(
+    name: "paratpm",
+    products: [
+        .executable(name: "paratpm-device", targets: ["paratpm-device"]),
+        .executable(name: "paratpm-pcr", targets: ["paratpm-pcr"]),
+        .executable(name: "paratpm-policy", targets: ["paratpm-policy"]),
+        .executable(name: "paratpm-guest", targets: ["paratpm-guest"]),
+        .executable(name: "paratpm-proxy", targets: ["paratpm-proxy"]),
+        .executable(name: "paratpmctl", targets: ["paratpmctl"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.5.0")
+    ],
+    targets: [
+        // Floor 0: C libraries and shims, and the byte cursor.
+        .target(name: "CSystem"),
+        .systemLibrary(name: "CCrypto", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
+        .systemLibrary(name: "CTSS2", pkgConfig: "tss2-tctildr", providers: [.apt(["libtss2-dev"])]),
+        library("Wire"),
+
+        // Floor 1: the TPM's language, and our own between processes.
+        library("TPMWire", ["Wire"]),
+        library("IPC", ["Wire", "CSystem"]),
+
+        // Floor 2: cryptography, the hypervisor's protocol, the whole system on one page.
+        library("TPMCrypto", ["TPMWire", "CCrypto"]),
+        library("ControlChannel", ["Wire"]),
+        library("SystemMap", ["TPMWire", "IPC"]),
+
+        // Floor 3: the guest's TPM, and the arithmetic of policy sessions.
+        library("EnhancedAuthorization", ["TPMWire", "TPMCrypto"]),
+        library("VirtualTPM", ["TPMWire", "TPMCrypto", "SystemMap", "EnhancedAuthorization"]),
+
+        // Floor 4: the roles.
+        library("GuestIdentity", ["SystemMap", "TPMCrypto"]),
+        library("DeviceOwner", ["SystemMap", "TPMCrypto", "GuestIdentity", "CTSS2"]),
+        library("PCRStore", ["SystemMap", "TPMCrypto", "GuestIdentity"]),
+        library("PolicyChecker", ["SystemMap", "TPMCrypto", "EnhancedAuthorization", "GuestIdentity"]),
+        library("GuestDoor", ["SystemMap", "ControlChannel", "GuestIdentity"]),
+        library("GuestProxy", ["SystemMap", "VirtualTPM", "EnhancedAuthorization"]),
+
+        // Floor 5: thin mains.
+        daemon("paratpm-device", ["DeviceOwner"], linked: []),
+        daemon("paratpm-pcr", ["PCRStore"]),
+        daemon("paratpm-policy", ["PolicyChecker"]),
+        daemon("paratpm-guest", ["GuestDoor"]),
+        daemon("paratpm-proxy", ["GuestProxy"]),
+        daemon(
+            "paratpmctl",
+            ["GuestIdentity", .product(name: "ArgumentParser", package: "swift-argument-parser")],
+            linked: []),
+
+        .testTarget(name: "WireTests", dependencies: ["Wire", "TPMWire"]),
+        .testTarget(name: "IPCTests", dependencies: ["IPC", "SystemMap"]),
+        .testTarget(name: "TPMCryptoTests", dependencies: ["TPMCrypto"]),
+        .testTarget(name: "ControlChannelTests", dependencies: ["ControlChannel"]),
+        .testTarget(name: "PolicyTests", dependencies: ["EnhancedAuthorization", "PolicyChecker"]),
+        .testTarget(name: "PCRStoreTests", dependencies: ["PCRStore"]),
+        .testTarget(name: "DeviceOwnerTests", dependencies: ["DeviceOwner"]),
+        .testTarget(name: "VirtualTPMTests", dependencies: ["VirtualTPM"]),
+        .testTarget(name: "GuestProxyTests", dependencies: ["GuestProxy"]),
+        .testTarget(name: "SystemTests", dependencies: ["SystemMap", "TPMCrypto"]),
+    ],
+    swiftLanguageModes: [.v6]
+)

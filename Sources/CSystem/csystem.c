@@ -1,0 +1,136 @@
+#define _GNU_SOURCE
+#include "csystem.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+ssize_t csystem_send(int fd, const void *bytes, size_t count, const int *fds, int fd_count, int flags) {
+    struct iovec iov = {(void *)bytes, count};
+    union { struct cmsghdr align; char room[CMSG_SPACE(CSYSTEM_MAX_FDS * sizeof(int))]; } control;
+    struct msghdr message = {.msg_iov = &iov, .msg_iovlen = 1};
+    if (fd_count < 0 || fd_count > CSYSTEM_MAX_FDS) { errno = EINVAL; return -1; }
+    if (fd_count > 0) {
+        memset(&control, 0, sizeof control);
+        message.msg_control = control.room;
+        message.msg_controllen = CMSG_SPACE(fd_count * sizeof(int));
+        struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+        header->cmsg_level = SOL_SOCKET;
+        header->cmsg_type = SCM_RIGHTS;
+        header->cmsg_len = CMSG_LEN(fd_count * sizeof(int));
+        memcpy(CMSG_DATA(header), fds, fd_count * sizeof(int));
+    }
+    ssize_t n;
+    do n = sendmsg(fd, &message, flags | MSG_NOSIGNAL); while (n < 0 && errno == EINTR);
+    return n;
+}
+
+ssize_t csystem_receive(int fd, void *bytes, size_t count, int *fds, int *fd_count, int flags) {
+    struct iovec iov = {bytes, count};
+    union { struct cmsghdr align; char room[CMSG_SPACE(CSYSTEM_MAX_FDS * sizeof(int))]; } control;
+    struct msghdr message = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.room, .msg_controllen = sizeof control.room};
+    *fd_count = 0;
+    ssize_t n;
+    do n = recvmsg(fd, &message, flags | MSG_CMSG_CLOEXEC); while (n < 0 && errno == EINTR);
+    if (n < 0) return n;
+    for (struct cmsghdr *header = CMSG_FIRSTHDR(&message); header; header = CMSG_NXTHDR(&message, header)) {
+        if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS) continue;
+        int got = (int)((header->cmsg_len - CMSG_LEN(0)) / sizeof(int));
+        for (int i = 0; i < got; i++) {
+            int received;
+            memcpy(&received, CMSG_DATA(header) + i * sizeof(int), sizeof received);
+            if (*fd_count < CSYSTEM_MAX_FDS) fds[(*fd_count)++] = received; else close(received);
+        }
+    }
+    if (message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) {
+        while (*fd_count > 0) close(fds[--*fd_count]);
+        errno = EMSGSIZE;
+        return -1;
+    }
+    return n;
+}
+
+int csystem_peer(int fd, pid_t *pid, uid_t *uid, gid_t *gid) {
+    struct ucred peer;
+    socklen_t size = sizeof peer;
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0) return -1;
+    *pid = peer.pid; *uid = peer.uid; *gid = peer.gid;
+    return 0;
+}
+
+int csystem_accept(int fd, int extra_flags) {
+    int n;
+    do n = accept4(fd, NULL, NULL, SOCK_CLOEXEC | extra_flags); while (n < 0 && errno == EINTR);
+    return n;
+}
+
+int csystem_memfd(const char *name) { return memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING); }
+int csystem_fcntl(int fd, int command, int argument) { return fcntl(fd, command, argument); }
+int csystem_open(const char *path, int flags, mode_t mode) { return open(path, flags | O_CLOEXEC, mode); }
+int csystem_openat(int dir, const char *path, int flags, mode_t mode) { return openat(dir, path, flags | O_CLOEXEC, mode); }
+
+int csystem_harden(void) {
+    if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0) return -1;
+    return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+}
+int csystem_die_with_parent(int signal) { return prctl(PR_SET_PDEATHSIG, signal, 0, 0, 0); }
+int csystem_set_name(const char *name) { return prctl(PR_SET_NAME, name, 0, 0, 0); }
+
+int csystem_signalfd(const int *signals, int count) {
+    sigset_t set;
+    sigemptyset(&set);
+    for (int i = 0; i < count; i++) sigaddset(&set, signals[i]);
+    if (sigprocmask(SIG_BLOCK, &set, NULL) < 0) return -1;
+    return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+int csystem_signal_read(int fd) {
+    struct signalfd_siginfo info;
+    return read(fd, &info, sizeof info) == sizeof info ? (int)info.ssi_signo : 0;
+}
+
+void csystem_page_begin(volatile uint32_t *sequence) {
+    *sequence += 1;
+    atomic_thread_fence(memory_order_seq_cst);
+}
+void csystem_page_end(volatile uint32_t *sequence) {
+    atomic_thread_fence(memory_order_seq_cst);
+    *sequence += 1;
+}
+int csystem_page_read(const volatile uint32_t *sequence, const void *from, void *to, size_t count, int spins) {
+    while (spins-- > 0) {
+        uint32_t before = *sequence;
+        atomic_thread_fence(memory_order_seq_cst);
+        memcpy(to, from, count);
+        atomic_thread_fence(memory_order_seq_cst);
+        if (before == *sequence && (before & 1) == 0) return 0;
+    }
+    return -1;
+}
+
+pid_t csystem_spawn(const char *path, char *const argv[], char *const envp[], const int *sources, const int *targets, int count,
+                    int death_signal) {
+    pid_t parent = getpid();
+    pid_t child = fork();
+    if (child != 0) return child;
+    // Move the sources out of the way of the targets first, so that no dup2 overwrites one still needed.
+    int moved[16];
+    if (count > 16) _exit(127);
+    for (int i = 0; i < count; i++)
+        if ((moved[i] = fcntl(sources[i], F_DUPFD_CLOEXEC, 64)) < 0) _exit(127);
+    for (int i = 0; i < count; i++)
+        if (dup2(moved[i], targets[i]) < 0) _exit(127);
+    sigset_t none;
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    signal(SIGPIPE, SIG_DFL);
+    if (death_signal && (prctl(PR_SET_PDEATHSIG, death_signal, 0, 0, 0) < 0 || getppid() != parent)) _exit(127);
+    execve(path, argv, envp);
+    _exit(127);
+}

@@ -1,0 +1,45 @@
+// C shims with no logic: what Swift cannot import (variadic calls, macros, struct ucred, atomics on shared memory).
+#pragma once
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/// The most descriptors that travel with one message.
+#define CSYSTEM_MAX_FDS 4
+
+/// sendmsg with descriptors as SCM_RIGHTS; MSG_NOSIGNAL added. Returns bytes sent or -1 (errno).
+ssize_t csystem_send(int fd, const void *bytes, size_t count, const int *fds, int fd_count, int flags);
+
+/// recvmsg that takes at most CSYSTEM_MAX_FDS descriptors (close-on-exec).
+/// Returns bytes received or -1 (errno); a message or control area cut short by the kernel is EMSGSIZE, its descriptors closed.
+ssize_t csystem_receive(int fd, void *bytes, size_t count, int *fds, int *fd_count, int flags);
+
+/// SO_PEERCRED
+int csystem_peer(int fd, pid_t *pid, uid_t *uid, gid_t *gid);
+
+/// accept4(SOCK_CLOEXEC | extra), memfd_create(MFD_CLOEXEC | MFD_ALLOW_SEALING), fcntl with an int argument, open
+int csystem_accept(int fd, int extra_flags);
+int csystem_memfd(const char *name);
+int csystem_fcntl(int fd, int command, int argument);
+int csystem_open(const char *path, int flags, mode_t mode);
+int csystem_openat(int dir, const char *path, int flags, mode_t mode);
+
+/// No core dumps of secrets, no ptrace by the same user, no new privileges, and death with the parent where asked.
+int csystem_harden(void);
+int csystem_die_with_parent(int signal);
+/// Blocks the given signals and returns a descriptor that becomes readable for them; csystem_signal_read takes one (0: none).
+int csystem_signalfd(const int *signals, int count);
+int csystem_signal_read(int fd);
+/// prctl(PR_SET_NAME)
+int csystem_set_name(const char *name);
+
+/// A sequence lock on a shared page: the writer brackets its change, a reader copies and checks.
+void csystem_page_begin(volatile uint32_t *sequence);
+void csystem_page_end(volatile uint32_t *sequence);
+/// Copies `count` bytes that were stable while they were copied. Returns 0, or -1 after `spins` tries.
+int csystem_page_read(const volatile uint32_t *sequence, const void *from, void *to, size_t count, int spins);
+
+/// fork for a child that does only async-signal-safe things before exec: dup2s fds[i] to i (3 + i onward as given), then execve.
+/// `targets[i]` is the number that `sources[i]` gets in the child; all other descriptors are close-on-exec. Returns pid or -1.
+pid_t csystem_spawn(const char *path, char *const argv[], char *const envp[], const int *sources, const int *targets, int count,
+                    int death_signal);

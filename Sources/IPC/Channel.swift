@@ -1,0 +1,84 @@
+// The caller's side: a connected SOCK_SEQPACKET socket and plain blocking calls.
+import CSystem
+import Glibc
+import Wire
+
+package final class Channel {
+    package let descriptor: Descriptor
+    private var buffer = [UInt8](repeating: 0, count: Frame.largest)
+
+    package init(_ descriptor: Descriptor) { self.descriptor = descriptor }
+
+    /// Connects to a service's socket.
+    /// - Parameter timeout: seconds that a call waits for its reply; nil waits for ever.
+    package static func connect(_ path: String, timeout: Int? = nil) throws(IPCError) -> Channel {
+        let raw = socket(AF_UNIX, Int32(SOCK_SEQPACKET.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
+        guard raw >= 0 else { throw .system(errno) }
+        let channel = Channel(Descriptor(owning: raw))
+        guard let result = withUnixAddress(path, { Glibc.connect(raw, $0, $1) }) else { throw .system(ENAMETOOLONG) }
+        guard result == 0 else { throw .system(errno) }
+        if let timeout {
+            var limit = timeval(tv_sec: timeout, tv_usec: 0)
+            setsockopt(raw, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
+        }
+        return channel
+    }
+
+    /// Sends one message whole.
+    package func send(_ bytes: [UInt8], descriptors: [Descriptor] = []) throws(IPCError) {
+        precondition(bytes.count <= Frame.largest && descriptors.count <= Int(CSYSTEM_MAX_FDS))
+        let raws = descriptors.map(\.raw)
+        let sent = csystem_send(descriptor.raw, bytes, bytes.count, raws, Int32(raws.count), 0)
+        if sent == bytes.count { return }
+        switch errno {
+        case EPIPE, ECONNRESET, ENOTCONN: throw .disconnected
+        default: throw .system(errno)
+        }
+    }
+
+    /// Receives one message whole. An empty message is the end of the connection.
+    package func receive(flags: Int32 = 0) throws(IPCError) -> (bytes: [UInt8], descriptors: [Descriptor]) {
+        var raws = [Int32](repeating: -1, count: Int(CSYSTEM_MAX_FDS))
+        var count: Int32 = 0
+        let received = csystem_receive(descriptor.raw, &buffer, buffer.count, &raws, &count, flags)
+        if received < 0 {
+            switch errno {
+            case EAGAIN: throw .timeout
+            case ECONNRESET, EPIPE, ENOTCONN: throw .disconnected
+            case EMSGSIZE: throw .malformed
+            default: throw .system(errno)
+            }
+        }
+        let descriptors = raws.prefix(Int(count)).map { Descriptor(owning: $0) }
+        guard received > 0 else { throw .disconnected }
+        defer { for i in 0..<received { buffer[i] = 0 } }  // replies may hold secrets
+        return (Array(buffer[0..<received]), descriptors)
+    }
+
+    package func call<C: Call>(_ call: C.Type, _ request: C.Request) throws(IPCError) -> C.Reply {
+        try exchange(call, request).reply
+    }
+
+    /// A call whose reply brings descriptors, or whose request takes some.
+    package func exchange<C: Call>(
+        _: C.Type, _ request: C.Request, descriptors: [Descriptor] = []
+    ) throws(IPCError) -> (reply: C.Reply, descriptors: [Descriptor]) {
+        var writer = WireWriter()
+        writer.u16(C.number)
+        writer.value(request)
+        try send(writer.bytes, descriptors: descriptors)
+        let (bytes, received) = try receive()
+        var reader = WireReader(bytes)
+        do {
+            let status = CallStatus(rawValue: try reader.u32())
+            guard status == .ok else { throw IPCError.status(status) }
+            let reply = try reader.value(C.Reply.self)
+            try reader.finish()
+            return (reply, received)
+        } catch let error as IPCError {
+            throw error
+        } catch {
+            throw .malformed
+        }
+    }
+}

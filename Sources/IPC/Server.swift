@@ -1,0 +1,177 @@
+// The service's side: one thread, one poll loop, one message of each connection a round.
+import CSystem
+import Glibc
+import Wire
+
+/// What a service keeps for one connection.
+package protocol Connection: AnyObject {
+    /// What this connection may call, as of now.
+    var rights: Caller { get }
+}
+
+/// The answer to one request.
+package struct Outcome<C: Connection> {
+    package var status: CallStatus = .ok
+    package var body: [UInt8] = []
+    /// Descriptors that travel with the reply.
+    package var descriptors: [Descriptor] = []
+    /// A new connection that the server shall serve from now on (the service's end of a channel it made).
+    package var adopted: (Descriptor, C)?
+
+    package init(_ status: CallStatus = .ok, body: [UInt8] = []) {
+        self.status = status
+        self.body = body
+    }
+    package init(_ reply: some WireCodable, descriptors: [Descriptor] = [], adopted: (Descriptor, C)? = nil) {
+        body = reply.wire
+        self.descriptors = descriptors
+        self.adopted = adopted
+    }
+}
+
+/// One call that a service answers.
+package struct Route<C: Connection> {
+    let number: UInt16
+    let callers: Caller
+    let run: (_ body: [UInt8], _ connection: C) -> Outcome<C>
+
+    /// A call that answers with a reply or a status.
+    package static func on<K: Call>(_: K.Type, _ body: @escaping (K.Request, C) throws(CallStatus) -> K.Reply) -> Route {
+        full(K.self) { (request, connection) throws(CallStatus) in Outcome(try body(request, connection)) }
+    }
+
+    /// A call whose answer brings descriptors or a new connection.
+    package static func full<K: Call>(
+        _: K.Type, _ body: @escaping (K.Request, C) throws(CallStatus) -> Outcome<C>
+    ) -> Route {
+        Route(number: K.number, callers: K.callers) { bytes, connection in
+            guard let request = try? K.Request(wire: bytes) else { return Outcome(.malformed) }
+            do throws(CallStatus) { return try body(request, connection) } catch { return Outcome(error) }
+        }
+    }
+}
+
+package struct ServerLimits: Sendable {
+    /// Connections at once; past it, new ones are closed at once.
+    package var connections = 1024
+    package init() {}
+}
+
+package final class Server<C: Connection> {
+    private struct Client {
+        let channel: Channel
+        let connection: C
+    }
+    private let listener: Descriptor
+    private let routes: [UInt16: Route<C>]
+    private let limits: ServerLimits
+    private let welcome: (Peer) -> C?
+    private let farewell: (C) -> Void
+    private var clients: [Client] = []
+    private var watches: [(Descriptor, () -> Bool)] = []
+
+    /// - Parameters:
+    ///   - listener: a listening SOCK_SEQPACKET socket.
+    ///   - welcome: makes the state of a new connection; nil refuses it.
+    ///   - farewell: the connection is gone; release what it held.
+    package init(
+        listener: Descriptor, routes: [Route<C>], limits: ServerLimits = ServerLimits(),
+        welcome: @escaping (Peer) -> C?, farewell: @escaping (C) -> Void
+    ) {
+        self.listener = listener
+        self.routes = Dictionary(uniqueKeysWithValues: routes.map { ($0.number, $0) })
+        self.limits = limits
+        self.welcome = welcome
+        self.farewell = farewell
+    }
+
+    /// Calls `ready` whenever the descriptor is readable; false from it ends the loop (a signal to stop, for example).
+    package func watch(_ descriptor: Descriptor, _ ready: @escaping () -> Bool) {
+        watches.append((descriptor, ready))
+    }
+
+    /// Adds a connection that exists already.
+    package func adopt(_ descriptor: Descriptor, _ connection: C) {
+        clients.append(Client(channel: Channel(descriptor), connection: connection))
+    }
+
+    /// Serves until a watch says stop.
+    package func run() {
+        while round(timeout: -1) {}
+    }
+
+    /// One turn of the loop; `timeout` in milliseconds, -1 waits for ever. False: stop.
+    package func round(timeout: Int32) -> Bool {
+        let events = Int16(POLLIN)
+        var polled = [pollfd(fd: listener.raw, events: events, revents: 0)]
+        polled += watches.map { pollfd(fd: $0.0.raw, events: events, revents: 0) }
+        polled += clients.map { pollfd(fd: $0.channel.descriptor.raw, events: events, revents: 0) }
+        guard poll(&polled, nfds_t(polled.count), timeout) >= 0 else { return errno == EINTR }
+        for (i, watch) in watches.enumerated() where polled[1 + i].revents != 0 {
+            guard watch.1() else { return false }
+        }
+        let first = 1 + watches.count
+        var gone: [Int] = []
+        for i in 0..<(polled.count - first) where polled[first + i].revents != 0 {
+            if !serve(clients[i]) { gone.append(i) }
+        }
+        for i in gone.reversed() { farewell(clients.remove(at: i).connection) }
+        if polled[0].revents != 0 { acceptOne() }
+        return true
+    }
+
+    private func acceptOne() {
+        let raw = csystem_accept(listener.raw, 0)
+        guard raw >= 0 else { return }
+        let descriptor = Descriptor(owning: raw)
+        guard clients.count < limits.connections, let peer = Peer(of: raw), let connection = welcome(peer) else { return }
+        adopt(descriptor, connection)
+    }
+
+    /// Answers one message. False: the connection is over.
+    private func serve(_ client: Client) -> Bool {
+        guard let (bytes, _) = try? client.channel.receive(flags: Int32(MSG_DONTWAIT)) else { return false }
+        let outcome = answer(bytes, client.connection)
+        var writer = WireWriter(capacity: outcome.body.count + 4)
+        writer.u32(outcome.status.rawValue)
+        writer.raw(outcome.body)
+        let raws = outcome.descriptors.map(\.raw)
+        // A peer that does not read its replies is dropped: nobody waits for it.
+        let sent = csystem_send(client.channel.descriptor.raw, writer.bytes, writer.bytes.count, raws, Int32(raws.count),
+                                Int32(MSG_DONTWAIT))
+        guard sent == writer.bytes.count else { return false }
+        if let (descriptor, connection) = outcome.adopted { adopt(descriptor, connection) }
+        return true
+    }
+
+    private func answer(_ bytes: [UInt8], _ connection: C) -> Outcome<C> {
+        var reader = WireReader(bytes)
+        guard let number = try? reader.u16() else { return Outcome(.malformed) }
+        guard let route = routes[number] else { return Outcome(.unknownCall) }
+        guard !route.callers.isDisjoint(with: connection.rights) else { return Outcome(.notPermitted) }
+        return route.run(reader.rest(), connection)
+    }
+}
+
+/// A listening SOCK_SEQPACKET socket at `path`, replacing a stale one. Mode in octal, as chmod takes it.
+package func listen(at path: String, mode: mode_t) throws(IPCError) -> Descriptor {
+    let raw = socket(AF_UNIX, Int32(SOCK_SEQPACKET.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
+    guard raw >= 0 else { throw .system(errno) }
+    let descriptor = Descriptor(owning: raw)
+    unlink(path)
+    let old = umask(0o777 & ~mode)
+    defer { umask(old) }
+    guard let bound = withUnixAddress(path, { bind(raw, $0, $1) }) else { throw .system(ENAMETOOLONG) }
+    guard bound == 0, Glibc.listen(raw, 128) == 0 else { throw .system(errno) }
+    return descriptor
+}
+
+/// Tells the service manager (or `paratpmctl run`) that the service answers: "READY=1" to $NOTIFY_SOCKET.
+package func notify(_ state: String) {
+    guard let path = getenv("NOTIFY_SOCKET") else { return }
+    let raw = socket(AF_UNIX, Int32(SOCK_DGRAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
+    guard raw >= 0 else { return }
+    defer { close(raw) }
+    let bytes = Array(state.utf8)
+    _ = withUnixAddress(String(cString: path)) { sendto(raw, bytes, bytes.count, Int32(MSG_NOSIGNAL), $0, $1) }
+}

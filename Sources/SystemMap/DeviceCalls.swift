@@ -1,0 +1,244 @@
+// The narrow interface of paratpm-device (D4): typed operations on twins. Handles are indices into the connection's own
+// table, so a handle is good on one connection only. A status below 0x1000 is the chip's response code without its
+// parameter number, after the device owner has dealt with those that are its own (RETRY, OBJECT_MEMORY, TESTING …).
+import IPC
+import TPMWire
+import Wire
+
+package enum DeviceCalls {
+    /// The guest's own secret: 32 bytes that exist in the chip's seal and in the proxy only; everything that the proxy
+    /// encrypts (state, contexts, envelopes) hangs on it.
+    package enum GuestSecret: Call {
+        package static let number: UInt16 = 16
+        package static let callers: Caller = [.proxy]
+        package static let repeatable = true
+        package typealias Request = Nothing
+        package typealias Reply = Blob
+    }
+
+    package enum Describe: Call {
+        package static let number: UInt16 = 17
+        package static let callers: Caller = [.proxy, .admin]
+        package static let repeatable = true
+        package typealias Request = Nothing
+        package typealias Reply = ChipDescription
+    }
+
+    /// Makes a twin under the guest's root key. `data` is what a sealed object or a given HMAC key holds.
+    package enum Create: Call {
+        package static let number: UInt16 = 18
+        package static let callers: Caller = [.proxy]
+        package struct Request: WireCodable, Sendable {
+            package var spec: TwinSpec
+            package var data: [UInt8]
+            package init(spec: TwinSpec, data: [UInt8]) {
+                self.spec = spec
+                self.data = data
+            }
+            package init(from reader: inout WireReader) throws(WireError) {
+                spec = try reader.value()
+                data = try reader.sized16(max: SensitiveCreate.dataMax)
+            }
+            package func encode(to writer: inout WireWriter) {
+                writer.value(spec)
+                writer.sized16(data)
+            }
+        }
+        package typealias Reply = TwinBlob
+    }
+
+    /// Puts a twin in the connection's table. The chip is touched when the twin is used.
+    package enum Load: Call {
+        package static let number: UInt16 = 19
+        package static let callers: Caller = [.proxy]
+        package typealias Request = TwinBlob
+        /// The handle.
+        package typealias Reply = UInt32
+        /// Twins that one connection may have loaded at once.
+        package static let tableMax = 1024
+    }
+
+    package enum Release: Call {
+        package static let number: UInt16 = 20
+        package static let callers: Caller = [.proxy]
+        package typealias Request = UInt32
+        package typealias Reply = Nothing
+    }
+
+    /// Signs a digest with an asymmetric twin (TPM2_Sign with a NULL ticket).
+    package enum Sign: Call {
+        package static let number: UInt16 = 21
+        package static let callers: Caller = [.proxy]
+        package struct Request: WireCodable, Sendable {
+            package var handle: UInt32
+            package var digest: [UInt8]
+            package var scheme: Scheme
+            package init(handle: UInt32, digest: [UInt8], scheme: Scheme) {
+                self.handle = handle
+                self.digest = digest
+                self.scheme = scheme
+            }
+            package init(from reader: inout WireReader) throws(WireError) {
+                handle = try reader.u32()
+                digest = try reader.sized16(max: HashAlgorithm.largestDigest)
+                scheme = try Scheme(from: &reader, field: .signature)
+            }
+            package func encode(to writer: inout WireWriter) {
+                writer.u32(handle)
+                writer.sized16(digest)
+                scheme.encode(to: &writer)
+            }
+        }
+        package typealias Reply = Signature
+    }
+
+    /// TPM2_RSA_Decrypt. The label's terminating NUL is part of it.
+    package enum DecryptRSA: Call {
+        package static let number: UInt16 = 22
+        package static let callers: Caller = [.proxy]
+        package struct Request: WireCodable, Sendable {
+            package var handle: UInt32
+            package var cipherText: [UInt8]
+            package var scheme: Scheme
+            package var label: [UInt8]
+            package static let labelMax = 64
+            package init(handle: UInt32, cipherText: [UInt8], scheme: Scheme, label: [UInt8]) {
+                self.handle = handle
+                self.cipherText = cipherText
+                self.scheme = scheme
+                self.label = label
+            }
+            package init(from reader: inout WireReader) throws(WireError) {
+                handle = try reader.u32()
+                cipherText = try reader.sized16(max: PublicArea.rsaMax)
+                scheme = try Scheme(from: &reader, field: .rsaDecrypt)
+                label = try reader.sized16(max: Self.labelMax)
+            }
+            package func encode(to writer: inout WireWriter) {
+                writer.u32(handle)
+                writer.sized16(cipherText)
+                scheme.encode(to: &writer)
+                writer.sized16(label)
+            }
+        }
+        package typealias Reply = Blob
+    }
+
+    /// TPM2_ECDH_ZGen: the shared point.
+    package enum Agree: Call {
+        package static let number: UInt16 = 23
+        package static let callers: Caller = [.proxy]
+        package struct Request: WireCodable, Sendable {
+            package var handle: UInt32
+            package var point: ECCPoint
+            package init(handle: UInt32, point: ECCPoint) {
+                self.handle = handle
+                self.point = point
+            }
+            package init(from reader: inout WireReader) throws(WireError) {
+                handle = try reader.u32()
+                point = try reader.value()
+            }
+            package func encode(to writer: inout WireWriter) {
+                writer.u32(handle)
+                writer.value(point)
+            }
+        }
+        package typealias Reply = ECCPoint
+    }
+
+    package enum Unseal: Call {
+        package static let number: UInt16 = 24
+        package static let callers: Caller = [.proxy]
+        package static let repeatable = true
+        package typealias Request = UInt32
+        package typealias Reply = Blob
+    }
+
+    /// TPM2_HMAC: at most `dataMax` bytes in one call.
+    package enum HMAC: Call {
+        package static let number: UInt16 = 25
+        package static let callers: Caller = [.proxy]
+        package static let dataMax = 1024
+        package struct Request: WireCodable, Sendable {
+            package var handle: UInt32
+            package var hash: HashAlgorithm
+            package var data: [UInt8]
+            package init(handle: UInt32, hash: HashAlgorithm, data: [UInt8]) {
+                self.handle = handle
+                self.hash = hash
+                self.data = data
+            }
+            package init(from reader: inout WireReader) throws(WireError) {
+                handle = try reader.u32()
+                hash = try reader.value()
+                data = try reader.sized16(max: HMAC.dataMax)
+            }
+            package func encode(to writer: inout WireWriter) {
+                writer.u32(handle)
+                writer.value(hash)
+                writer.sized16(data)
+            }
+        }
+        package typealias Reply = Blob
+    }
+
+    /// Random bytes of the chip, at most 256 in one call.
+    package enum Random: Call {
+        package static let number: UInt16 = 26
+        package static let callers: Caller = [.proxy]
+        package static let countMax: UInt16 = 256
+        package typealias Request = UInt16
+        package typealias Reply = Blob
+    }
+
+    /// Destroys a guest's root key and secret: everything of that guest is lost for ever.
+    package enum ForgetGuest: Call {
+        package static let number: UInt16 = 64
+        package static let callers: Caller = [.admin]
+        /// The guest's id.
+        package typealias Request = Blob
+        package typealias Reply = Nothing
+    }
+}
+
+/// What the chip can do, as far as guests are told (GetCapability) and twins need it.
+package struct ChipDescription: WireCodable, Sendable, Equatable {
+    /// TPM_PT_MANUFACTURER of the hardware
+    package var manufacturer: UInt32
+    /// TPM_PT_FIRMWARE_VERSION_1 and _2 of the hardware
+    package var firmware: UInt64
+    package var hashes: [HashAlgorithm]
+    package var curves: [ECCCurve]
+    /// RSA key sizes that the chip makes, in bits
+    package var rsaBits: [UInt16]
+    /// AES key sizes, in bits
+    package var aesBits: [UInt16]
+
+    package init(
+        manufacturer: UInt32, firmware: UInt64, hashes: [HashAlgorithm], curves: [ECCCurve], rsaBits: [UInt16], aesBits: [UInt16]
+    ) {
+        self.manufacturer = manufacturer
+        self.firmware = firmware
+        self.hashes = hashes
+        self.curves = curves
+        self.rsaBits = rsaBits
+        self.aesBits = aesBits
+    }
+    package init(from reader: inout WireReader) throws(WireError) {
+        manufacturer = try reader.u32()
+        firmware = try reader.u64()
+        hashes = try reader.list(max: 16)
+        curves = try reader.list(max: 16)
+        rsaBits = try reader.list(max: 16)
+        aesBits = try reader.list(max: 16)
+    }
+    package func encode(to writer: inout WireWriter) {
+        writer.u32(manufacturer)
+        writer.u64(firmware)
+        writer.list(hashes)
+        writer.list(curves)
+        writer.list(rsaBits)
+        writer.list(aesBits)
+    }
+}

@@ -1,0 +1,75 @@
+// Where an instance of paratpm keeps its files: the system's own, or everything below one directory.
+
+/// The paths of one broker.
+package struct Instance: Sendable {
+    /// Sockets: /run/paratpm, or DIR/run
+    package let runDirectory: String
+    /// Everything that lasts: /var/lib/paratpm, or DIR
+    package let stateDirectory: String
+
+    /// The system-wide instance.
+    package static let system = Instance(runDirectory: "/run/paratpm", stateDirectory: "/var/lib/paratpm")
+
+    private init(runDirectory: String, stateDirectory: String) {
+        self.runDirectory = runDirectory
+        self.stateDirectory = stateDirectory
+    }
+
+    /// An embedded instance, all of it below `directory` (an absolute path).
+    package init(directory: String) {
+        self.init(runDirectory: directory + "/run", stateDirectory: directory)
+    }
+
+    /// `--dir`, else PARATPM_DIR, else the system's. Empty strings count as absent.
+    package init(option: String?, environment: String?) {
+        switch (option ?? "", environment ?? "") {
+        case ("", ""): self = .system
+        case ("", let path), (let path, _): self.init(directory: path)
+        }
+    }
+
+    package func socket(_ service: ServiceName) -> String { "\(runDirectory)/\(service.rawValue).sock" }
+    /// A datagram socket on which `paratpmctl run` hears that its services are ready.
+    package var notifySocket: String { runDirectory + "/notify" }
+
+    /// What paratpm-device keeps: the host's record, and one for each guest.
+    package var deviceDirectory: String { stateDirectory + "/device" }
+    package var hostRecord: String { deviceDirectory + "/host" }
+    package func guestRecord(_ guest: GuestID) -> String { "\(deviceDirectory)/guests/\(guest.hex)" }
+
+    /// The public identities of enrolled guests, a file each, which every service reads.
+    package var registryDirectory: String { stateDirectory + "/registry" }
+    package func registration(_ name: GuestName) -> String { "\(registryDirectory)/\(name.text)" }
+
+    /// A guest's own directory: its private identity and its TPM's lasting state.
+    package func guestDirectory(_ name: GuestName) -> String { "\(stateDirectory)/guests/\(name.text)" }
+    /// The simulated chip's state and socket.
+    package var chipDirectory: String { stateDirectory + "/chip" }
+    package var chipSocket: String { runDirectory + "/chip.sock" }
+
+    /// The files in a guest's directory.
+    package static let identityFile = "paratpm-identity"
+    /// The state file has the name that users of swtpm look for.
+    package static let stateFile = "tpm2-00.permall"
+    package static let defaultControlSocket = "control.sock"
+}
+
+/// A guest's name: 1 to 63 letters, digits, '-', '_' or '.', beginning with a letter or digit.
+package struct GuestName: Hashable, Sendable, CustomStringConvertible {
+    package let text: String
+    package var description: String { text }
+
+    package init?(_ text: String) {
+        let bytes = Array(text.utf8)
+        guard (1...63).contains(bytes.count), let first = bytes.first, Self.isAlphanumeric(first) else { return nil }
+        guard bytes.allSatisfy({ Self.isAlphanumeric($0) || [0x2D, 0x5F, 0x2E].contains($0) }) else { return nil }
+        self.text = text
+    }
+
+    private static func isAlphanumeric(_ byte: UInt8) -> Bool {
+        switch byte {
+        case 0x30...0x39, 0x41...0x5A, 0x61...0x7A: true
+        default: false
+        }
+    }
+}

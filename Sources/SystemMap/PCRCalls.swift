@@ -1,0 +1,162 @@
+// The interface of paratpm-pcr. Platform signals (power, locality, the DRTM hash) come from the door alone (D5).
+import IPC
+import TPMWire
+import Wire
+
+package enum PCRCalls {
+    // From the door: the platform's signals.
+
+    /// _TPM_Init: a new boot. The boot count rises; nothing works until Startup. (The vPCRs keep their values until then,
+    /// because Startup(STATE) may want those that Shutdown(STATE) kept.)
+    package enum PowerOn: Call {
+        package static let number: UInt16 = 16
+        package static let callers: Caller = [.door]
+        package typealias Request = Nothing
+        package typealias Reply = Nothing
+    }
+    /// The locality of the commands that follow: 0 to 4.
+    package enum SetLocality: Call {
+        package static let number: UInt16 = 17
+        package static let callers: Caller = [.door]
+        package static let repeatable = true
+        package typealias Request = UInt8
+        package typealias Reply = Nothing
+    }
+    /// _TPM_Hash_Start: after Startup, resets PCR 17 to 22 to 0 (DRTM); before it, begins H-CRTM.
+    package enum HashStart: Call {
+        package static let number: UInt16 = 18
+        package static let callers: Caller = [.door]
+        package typealias Request = Nothing
+        package typealias Reply = Nothing
+    }
+    package enum HashData: Call {
+        package static let number: UInt16 = 19
+        package static let callers: Caller = [.door]
+        package typealias Request = Blob
+        package typealias Reply = Nothing
+    }
+    /// _TPM_Hash_End: extends the digest into PCR 17 (DRTM) or sets up PCR 0 for Startup (H-CRTM).
+    package enum HashEnd: Call {
+        package static let number: UInt16 = 20
+        package static let callers: Caller = [.door]
+        package typealias Request = Nothing
+        package typealias Reply = Nothing
+    }
+    /// Clears tpmEstablished; allowed at locality 3 and 4 (the locality that the hypervisor names with the signal).
+    package enum ResetEstablished: Call {
+        package static let number: UInt16 = 21
+        package static let callers: Caller = [.door]
+        package typealias Request = UInt8
+        package typealias Reply = Nothing
+    }
+
+    // From the proxy: the guest's commands. Errors are TPM response codes.
+
+    /// TPM2_Startup: one for each PowerOn (TPM_RC_INITIALIZE otherwise). True: Startup(STATE), which takes back the
+    /// values that Shutdown(STATE) kept (TPM_RC_VALUE where there are none).
+    package enum Startup: Call {
+        package static let number: UInt16 = 32
+        package static let callers: Caller = [.proxy]
+        package struct Request: WireCodable, Sendable {
+            package var state: Bool
+            package init(state: Bool) { self.state = state }
+            package init(from reader: inout WireReader) throws(WireError) { state = try reader.flag() }
+            package func encode(to writer: inout WireWriter) { writer.flag(state) }
+        }
+        package typealias Reply = Nothing
+    }
+    /// TPM2_Shutdown; true: Shutdown(STATE) keeps the values for Startup(STATE).
+    package enum Shutdown: Call {
+        package static let number: UInt16 = 33
+        package static let callers: Caller = [.proxy]
+        package typealias Request = Startup.Request
+        package typealias Reply = Nothing
+    }
+    /// Extends one PCR in each bank that is named. TPM_RC_LOCALITY where the locality may not.
+    package enum Extend: Call {
+        package static let number: UInt16 = 34
+        package static let callers: Caller = [.proxy]
+        package struct Request: WireCodable, Sendable {
+            package var pcr: UInt8
+            package var digests: [TaggedDigest]
+            package init(pcr: UInt8, digests: [TaggedDigest]) {
+                self.pcr = pcr
+                self.digests = digests
+            }
+            package init(from reader: inout WireReader) throws(WireError) {
+                pcr = try reader.u8()
+                digests = try reader.list(max: PCRSelection.listMax)
+            }
+            package func encode(to writer: inout WireWriter) {
+                writer.u8(pcr)
+                writer.list(digests)
+            }
+        }
+        package typealias Reply = Nothing
+    }
+    /// TPM2_PCR_Reset: TPM_RC_LOCALITY where the PCR or the locality may not.
+    package enum ResetPCR: Call {
+        package static let number: UInt16 = 35
+        package static let callers: Caller = [.proxy]
+        package typealias Request = UInt8
+        package typealias Reply = Nothing
+    }
+
+    // From the policy checker and the administrator.
+
+    /// The values of a guest's selected vPCRs, with the generation that they belong to.
+    package enum Values: Call {
+        package static let number: UInt16 = 48
+        package static let callers: Caller = [.policy, .admin]
+        package static let repeatable = true
+        package struct Request: WireCodable, Sendable {
+            /// The guest's id.
+            package var guest: [UInt8]
+            package var selection: [PCRSelection]
+            package init(guest: [UInt8], selection: [PCRSelection]) {
+                self.guest = guest
+                self.selection = selection
+            }
+            package init(from reader: inout WireReader) throws(WireError) {
+                guest = try reader.sized16(max: GuestID.size)
+                selection = try reader.list(max: PCRSelection.listMax)
+            }
+            package func encode(to writer: inout WireWriter) {
+                writer.sized16(guest)
+                writer.list(selection)
+            }
+        }
+        package struct Reply: WireCodable, Sendable {
+            package var generation: UInt64
+            package var updateCounter: UInt32
+            package var locality: UInt8
+            /// In the order of the selections, ascending within each; a bank or PCR that is not there is left out.
+            package var digests: [TaggedDigest]
+            package init(generation: UInt64, updateCounter: UInt32, locality: UInt8, digests: [TaggedDigest]) {
+                self.generation = generation
+                self.updateCounter = updateCounter
+                self.locality = locality
+                self.digests = digests
+            }
+            package init(from reader: inout WireReader) throws(WireError) {
+                generation = try reader.u64()
+                updateCounter = try reader.u32()
+                locality = try reader.u8()
+                digests = try reader.list(max: PCRSelection.listMax * PCRSelection.pcrCount)
+            }
+            package func encode(to writer: inout WireWriter) {
+                writer.u64(generation)
+                writer.u32(updateCounter)
+                writer.u8(locality)
+                writer.list(digests)
+            }
+        }
+    }
+    /// The guest is gone: forget its vPCRs.
+    package enum ForgetGuest: Call {
+        package static let number: UInt16 = 64
+        package static let callers: Caller = [.admin]
+        package typealias Request = Blob
+        package typealias Reply = Nothing
+    }
+}

@@ -1,0 +1,95 @@
+// The hardware twin of a guest's object (docs/architecture.md, D2): what the broker asks the chip to make.
+import TPMWire
+import Wire
+
+/// The one description from which the device owner builds a twin's TPMT_PUBLIC. Twins are unrestricted, have scheme NULL
+/// and noDA, and live under the guest's root key; everything else about the guest's object is the broker's to enforce.
+package struct TwinSpec: Hashable, Sendable, WireCodable {
+    package enum Kind: Hashable, Sendable {
+        /// exponent 0 is 65537
+        case rsa(bits: UInt16, exponent: UInt32)
+        case ecc(ECCCurve)
+        case hmac
+        case sealed
+    }
+    package var kind: Kind
+    /// The twin may sign / decrypt (asymmetric kinds only).
+    package var sign: Bool
+    package var decrypt: Bool
+    /// The chip makes the secret; otherwise the creator gives it (hmac and sealed only).
+    package var sensitiveDataOrigin: Bool
+    /// The twin's own nameAlg: decides the size of a keyed hash's unique field.
+    package var nameAlgorithm: HashAlgorithm
+
+    package init(kind: Kind, sign: Bool, decrypt: Bool, sensitiveDataOrigin: Bool, nameAlgorithm: HashAlgorithm) {
+        self.kind = kind
+        self.sign = sign
+        self.decrypt = decrypt
+        self.sensitiveDataOrigin = sensitiveDataOrigin
+        self.nameAlgorithm = nameAlgorithm
+    }
+
+    package init(from reader: inout WireReader) throws(WireError) {
+        switch try reader.u8() {
+        case 1: kind = .rsa(bits: try reader.u16(), exponent: try reader.u32())
+        case 2: kind = .ecc(try reader.value())
+        case 3: kind = .hmac
+        case 4: kind = .sealed
+        default: throw .invalid(0)
+        }
+        sign = try reader.flag()
+        decrypt = try reader.flag()
+        sensitiveDataOrigin = try reader.flag()
+        nameAlgorithm = try reader.value()
+    }
+    package func encode(to writer: inout WireWriter) {
+        switch kind {
+        case .rsa(let bits, let exponent):
+            writer.u8(1)
+            writer.u16(bits)
+            writer.u32(exponent)
+        case .ecc(let curve):
+            writer.u8(2)
+            writer.value(curve)
+        case .hmac: writer.u8(3)
+        case .sealed: writer.u8(4)
+        }
+        writer.flag(sign)
+        writer.flag(decrypt)
+        writer.flag(sensitiveDataOrigin)
+        writer.value(nameAlgorithm)
+    }
+}
+
+/// A twin outside the chip: its unique field, and its private part wrapped by the chip under the guest's root key.
+package struct TwinBlob: Hashable, Sendable, WireCodable {
+    package var spec: TwinSpec
+    package var unique: PublicArea.Unique
+    package var hardwarePrivate: [UInt8]
+    /// TPM2B_PRIVATE of the largest chip
+    package static let privateMax = 1600
+
+    package init(spec: TwinSpec, unique: PublicArea.Unique, hardwarePrivate: [UInt8]) {
+        self.spec = spec
+        self.unique = unique
+        self.hardwarePrivate = hardwarePrivate
+    }
+    package init(from reader: inout WireReader) throws(WireError) {
+        spec = try reader.value()
+        switch spec.kind {
+        case .rsa: unique = .rsa(try reader.sized16(max: PublicArea.rsaMax))
+        case .ecc: unique = .ecc(try reader.value())
+        case .hmac, .sealed: unique = .digest(try reader.sized16(max: HashAlgorithm.largestDigest))
+        }
+        hardwarePrivate = try reader.sized16(max: Self.privateMax)
+    }
+    package func encode(to writer: inout WireWriter) {
+        writer.value(spec)
+        switch unique {
+        case .rsa(let modulus): writer.sized16(modulus)
+        case .ecc(let point): writer.value(point)
+        case .digest(let digest): writer.sized16(digest)
+        }
+        writer.sized16(hardwarePrivate)
+    }
+}
