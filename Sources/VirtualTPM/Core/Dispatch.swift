@@ -1,0 +1,79 @@
+// From a row of the command table to the handler: the one place that knows both.
+import TPMWire
+
+extension VirtualTPM {
+    /// Runs an authorized command. Handlers validate, then act.
+    func perform(_ call: inout CommandCall) throws(TPMRC) -> Reply {
+        switch call.row.code {
+        // 9 Start-up
+        case .startup: try startup(&call)
+        case .shutdown: try shutdown(&call)
+        // 10 Testing
+        case .selfTest: try selfTest(&call)
+        case .incrementalSelfTest: try incrementalSelfTest(&call)
+        case .getTestResult: try getTestResult(&call)
+        // 11 Session commands
+        case .startAuthSession: try startAuthSession(&call)
+        case .policyRestart: try policyRestart(&call)
+        // 12 Object commands
+        case .create: try create(&call)
+        case .load: try load(&call)
+        case .loadExternal: try loadExternal(&call)
+        case .readPublic: try readPublic(&call)
+        case .unseal: try unseal(&call)
+        // 14 Asymmetric primitives
+        case .rsaEncrypt: try rsaEncrypt(&call)
+        case .rsaDecrypt: try rsaDecrypt(&call)
+        case .ecdhKeyGen: try ecdhKeyGen(&call)
+        case .ecdhZGen: try ecdhZGen(&call)
+        // 15 Symmetric primitives
+        case .hash: try hash(&call)
+        case .hmac: try hmac(&call)
+        // 16 Random number generator
+        case .getRandom: try getRandom(&call)
+        case .stirRandom: try stirRandom(&call)
+        // 17 Hash and event sequences
+        case .hashSequenceStart: try hashSequenceStart(&call)
+        case .sequenceUpdate: try sequenceUpdate(&call)
+        case .sequenceComplete: try sequenceComplete(&call)
+        // 18 Attestation
+        case .quote: try quote(&call)
+        // 20 Signing and signature verification
+        case .verifySignature: try verifySignature(&call)
+        case .sign: try sign(&call)
+        // 22 Integrity collection (PCR)
+        case .pcrExtend: try pcrExtend(&call)
+        case .pcrEvent: try pcrEvent(&call)
+        case .pcrRead: try pcrRead(&call)
+        case .pcrReset: try pcrReset(&call)
+        // 23 Enhanced authorization
+        case .policySecret: try policySecret(&call)
+        case .policyOR: try policyOR(&call)
+        case .policyPCR: try policyPCR(&call)
+        case .policyCommandCode: try policyCommandCode(&call)
+        case .policyAuthValue: try policyAuthValue(&call)
+        case .policyPassword: try policyPassword(&call)
+        case .policyGetDigest: try policyGetDigest(&call)
+        // 24 Hierarchy commands
+        case .createPrimary: try createPrimary(&call)
+        case .clear: try clear(&call)
+        case .hierarchyChangeAuth: try hierarchyChangeAuth(&call)
+        // 28 Context management
+        case .contextSave: try contextSave(&call)
+        case .contextLoad: try contextLoad(&call)
+        case .flushContext: try flushContext(&call)
+        case .evictControl: try evictControl(&call)
+        // 29 Clocks and timers
+        case .readClock: try readClock(&call)
+        // 30 Capability commands
+        case .getCapability: try getCapability(&call)
+        // 31 Non-volatile storage
+        case .nvDefineSpace: try nvDefineSpace(&call)
+        case .nvUndefineSpace: try nvUndefineSpace(&call)
+        case .nvReadPublic: try nvReadPublic(&call)
+        case .nvWrite: try nvWrite(&call)
+        case .nvRead: try nvRead(&call)
+        default: throw .commandCode
+        }
+    }
+}

@@ -1,0 +1,28 @@
+// The sizes of a guest's TPM: named here, told by GetCapability, overridden by quotas.
+import TPMWire
+
+/// What one guest may hold at once.
+package struct Limits: Sendable {
+    /// Loaded transient objects and sequences
+    package var transientObjects = 32
+    /// Active sessions, loaded or saved
+    package var sessions = 64
+    /// Bytes of NV index data and their public areas
+    package var nvBytes = 64 * 1024
+    package var nvIndices = 256
+    package var persistentObjects = 64
+    /// Remembered primaries; past it CreatePrimary of a new template fails (TPM_RC_OBJECT_MEMORY)
+    package var primaries = 64
+    package init() {}
+
+    /// TPM_PT_MAX_COMMAND_SIZE and TPM_PT_MAX_RESPONSE_SIZE, in bytes
+    package static let commandSize = 4096
+    /// TPM_PT_INPUT_BUFFER: TPM2B_MAX_BUFFER, in bytes
+    package static let inputBuffer = 1024
+    /// TPM_PT_NV_BUFFER_MAX: TPM2B_MAX_NV_BUFFER, in bytes
+    package static let nvBuffer = 1024
+    /// Authorization sessions in one command
+    package static let sessionsPerCommand = 3
+    /// TPM2B_PRIVATE, in bytes
+    package static let privateMax = 2048
+}

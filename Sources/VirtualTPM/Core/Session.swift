@@ -1,0 +1,112 @@
+// Authorization sessions: all of them live here, none in the chip (design D1).
+import EnhancedAuthorization
+import TPMCrypto
+import TPMWire
+import Wire
+
+/// One active session.
+struct Session {
+    enum Kind: UInt8 { case hmac = 0x00, policy = 0x01, trial = 0x03 }
+
+    let handle: TPMHandle
+    let kind: Kind
+    let hash: HashAlgorithm
+    let symmetric: SymmetricDefinition
+    let sessionKey: Secret
+    var nonceTPM: [UInt8]
+    /// The entity the session is bound to, by Name and authValue at the time (Part 1, 19.6.8); nil: unbound.
+    let boundTo: BoundEntity?
+    /// Guest time at the start, in milliseconds.
+    let startTime: UInt64
+    /// Set at the first use for audit.
+    var auditDigest: [UInt8]?
+    /// Policy sessions: the checker's token.
+    var token: [UInt8]
+
+    struct BoundEntity: Equatable {
+        let name: [UInt8]
+        let authValue: Secret
+        let isDAProtected: Bool
+    }
+}
+
+/// The active sessions: loaded ones, and the numbers of saved ones.
+struct SessionTable {
+    let capacity: Int
+    /// By the lower 24 bits of the handle: HMAC and policy sessions share one number space.
+    private(set) var loaded: [UInt32: Session] = [:]
+    /// Saved sessions by handle index, with the sequence number of the one context that may be loaded.
+    private(set) var saved: [UInt32: (handle: TPMHandle, sequence: UInt64)] = [:]
+    private var nextSequence: UInt64 = 1
+
+    init(capacity: Int) { self.capacity = capacity }
+
+    subscript(_ handle: TPMHandle) -> Session? {
+        get {
+            guard handle.isSession, let session = loaded[handle.index], session.handle == handle else { return nil }
+            return session
+        }
+        set { loaded[handle.index] = newValue }
+    }
+
+    var loadedHandles: [TPMHandle] { loaded.values.map(\.handle).sorted() }
+    var savedHandles: [TPMHandle] { saved.values.map(\.handle).sorted() }
+    var activeCount: Int { loaded.count + saved.count }
+
+    /// TPM_RC_SESSION_HANDLES when the guest has as many sessions as it may.
+    func freeIndex() throws(TPMRC) -> UInt32 {
+        guard activeCount < capacity,
+            let free = (0..<UInt32(capacity)).first(where: { loaded[$0] == nil && saved[$0] == nil })
+        else { throw .sessionHandles }
+        return free
+    }
+
+    func isSaved(_ handle: TPMHandle) -> Bool { saved[handle.index]?.handle == handle }
+
+    /// Moves a loaded session out; returns its context's sequence number.
+    mutating func save(_ handle: TPMHandle) -> UInt64 {
+        loaded[handle.index] = nil
+        defer { nextSequence += 1 }
+        saved[handle.index] = (handle, nextSequence)
+        return nextSequence
+    }
+
+    /// A number for an object's context, from the same counter.
+    mutating func contextSequence() -> UInt64 {
+        defer { nextSequence += 1 }
+        return nextSequence
+    }
+
+    /// Brings a saved session back, if `sequence` is the one that was saved last; nil otherwise.
+    mutating func restore(_ session: Session, sequence: UInt64) -> Bool {
+        guard let entry = saved[session.handle.index], entry.handle == session.handle, entry.sequence == sequence else { return false }
+        saved[session.handle.index] = nil
+        loaded[session.handle.index] = session
+        return true
+    }
+
+    /// Ends a session, loaded or saved.
+    mutating func flush(_ handle: TPMHandle) {
+        loaded[handle.index] = nil
+        saved[handle.index] = nil
+    }
+
+    /// A TPM Restart or Resume unloads nothing that was saved; loaded sessions are gone.
+    mutating func dropLoaded() { loaded = [:] }
+}
+
+/// A session as one command uses it.
+struct AppliedSession {
+    /// TPM_RS_PW or a session's handle
+    let handle: TPMHandle
+    let nonceCaller: [UInt8]
+    var attributes: SessionAttributes
+    let hmac: [UInt8]
+    /// The handle that it authorizes; nil: it is there for audit or parameter encryption.
+    let authorizes: TPMHandle?
+    /// What of the policy session counts for this command's HMACs, kept because its state is reset after use.
+    var includesAuthValue = false
+    var isPasswordPolicy = false
+
+    var isPassword: Bool { handle == .password }
+}

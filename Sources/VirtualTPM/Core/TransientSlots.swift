@@ -1,0 +1,59 @@
+// Transient memory: objects and sequences by handle, at most `capacity` at once.
+import TPMCrypto
+import TPMWire
+
+/// What a transient handle may name.
+enum TransientEntry {
+    case object(LoadedObject)
+    case sequence(SequenceObject)
+}
+
+/// A hash or event sequence under way (Part 3, 17).
+final class SequenceObject {
+    enum State {
+        case hash(HashContext)
+        /// HashSequenceStart with TPM_ALG_NULL: one context for each implemented algorithm
+        case event([HashContext])
+    }
+    let authValue: Secret
+    var state: State
+    /// Some data came already (so the check for TPM_GENERATED_VALUE is made or can no longer be).
+    var isStarted = false
+    /// The first data began with TPM_GENERATED_VALUE or was too short to tell: no hash-check ticket.
+    var isTicketSafe = false
+
+    init(authValue: Secret, state: State) {
+        self.authValue = authValue
+        self.state = state
+    }
+}
+
+struct TransientSlots {
+    let capacity: Int
+    private(set) var entries: [UInt32: TransientEntry] = [:]
+
+    init(capacity: Int) { self.capacity = capacity }
+
+    /// The handles in use, ascending.
+    var handles: [TPMHandle] { entries.keys.sorted().map { TPMHandle(.transient, $0) } }
+
+    subscript(_ handle: TPMHandle) -> TransientEntry? {
+        handle.kind == .transient ? entries[handle.index] : nil
+    }
+
+    /// The lowest free handle; TPM_RC_OBJECT_MEMORY when all slots are taken.
+    mutating func insert(_ entry: TransientEntry) throws(TPMRC) -> TPMHandle {
+        guard let free = (0..<UInt32(capacity)).first(where: { entries[$0] == nil }) else { throw .objectMemory }
+        entries[free] = entry
+        return TPMHandle(.transient, free)
+    }
+
+    /// What insert would need: throws TPM_RC_OBJECT_MEMORY now rather than after the work.
+    func requireRoom() throws(TPMRC) {
+        guard entries.count < capacity else { throw .objectMemory }
+    }
+
+    mutating func remove(_ handle: TPMHandle) { entries[handle.index] = nil }
+    mutating func removeAll(where matches: (TransientEntry) -> Bool) { entries = entries.filter { !matches($0.value) } }
+    mutating func removeAll() { entries = [:] }
+}

@@ -1,0 +1,141 @@
+// The guest's TPM: a command in, a response out. Everything it needs comes in as services.
+import SystemMap
+import TPMCrypto
+import TPMWire
+import Wire
+
+package final class VirtualTPM {
+    let device: any DeviceService
+    let pcrs: any PCRService
+    let policy: any PolicyService
+    let store: any DurableStore
+    let clockService: any ClockService
+    let limits: Limits
+
+    /// Keys of the proxy's own encryption, derived from the guest's secret.
+    let keys: GuestKeys
+    var durable: DurableState
+    var volatile: VolatileState
+    var power: Power
+    /// The largest response, in bytes, as the hypervisor's interface allows.
+    package var bufferSize = Limits.commandSize
+
+    enum Power: Equatable {
+        /// Between _TPM_Init and TPM2_Startup
+        case initialized
+        case started
+        /// Failure mode (Part 1, 12.4): the reason is in the log.
+        case failed
+    }
+
+    /// - Throws: WireError when a record of the lasting state does not decode.
+    package init(
+        device: any DeviceService, pcrs: any PCRService, policy: any PolicyService, store: any DurableStore,
+        clock: any ClockService, secret: Secret, limits: Limits = Limits()
+    ) throws(WireError) {
+        self.device = device
+        self.pcrs = pcrs
+        self.policy = policy
+        self.store = store
+        self.clockService = clock
+        self.limits = limits
+        keys = GuestKeys(secret)
+        durable = try DurableState(records: store.records, device: device)
+        volatile = VolatileState(limits: limits, now: clock.milliseconds)
+        power = .initialized
+        if store.records.isEmpty { manufacture() }
+    }
+
+    /// The first start of all: the seeds and proofs that `DurableState()` drew become lasting with the first commit.
+    private func manufacture() {
+        durable.save(.hierarchies)
+        durable.save(.lockout)
+        durable.save(.clock)
+    }
+
+    /// _TPM_Init: everything volatile is gone until TPM2_Startup.
+    package func powerOn() {
+        guard power != .failed else { return }
+        let kept = volatile.keptByShutdown
+        volatile = VolatileState(limits: limits, now: clockService.milliseconds)
+        volatile.keptByShutdown = kept
+        power = .initialized
+    }
+
+    /// Makes what the last commands changed lasting. On error nothing of it is, in memory neither.
+    func commit() throws(TPMRC) {
+        guard !durable.dirty.isEmpty else { return }
+        let changes = durable.dirty.map { (key: $0.key, value: durable.encoded($0)) }
+        do {
+            try store.commit(changes)
+            durable.committed()
+        } catch {
+            rollBack()
+            throw error == .full ? .nvSpace : .nvUnavailable
+        }
+    }
+
+    /// Takes the lasting state back to what the store has: a command that failed changed nothing.
+    func rollBack() {
+        guard !durable.dirty.isEmpty else { return }
+        if let former = try? DurableState(records: store.records, device: device), !store.records.isEmpty {
+            durable = former
+        } else {
+            power = .failed
+        }
+    }
+}
+
+/// What the proxy encrypts with, each key for one purpose (KDFa over the guest's secret).
+struct GuestKeys {
+    private let secret: Secret
+    init(_ secret: Secret) { self.secret = secret }
+
+    /// AES-256-GCM key of one child's envelope: bound to its parent's and its own Name.
+    func envelope(parentName: [UInt8], name: [UInt8]) -> [UInt8] { derive("ENVELOPE", parentName, name) }
+    /// Saved contexts; `proof` dies when the hierarchy does.
+    func context(proof: Secret) -> [UInt8] { derive("CONTEXT", proof.bytes) }
+    /// seedValue of a storage key that has none of its own in the broker's hands.
+    func seedValue(name: [UInt8]) -> [UInt8] { derive("SEED", name) }
+
+    private func derive(_ label: String, _ u: [UInt8], _ v: [UInt8] = []) -> [UInt8] {
+        kdfa(.sha256, key: secret.bytes, label: label, contextU: u, contextV: v, bits: 256)
+    }
+}
+
+/// What is gone when the power goes.
+struct VolatileState {
+    var hierarchies = VolatileHierarchies()
+    var transient: TransientSlots
+    var sessions: SessionTable
+    /// The session whose audit digest covers every command since it began (Part 1, 19.6.6.3).
+    var exclusiveAuditSession: TPMHandle?
+    /// NV locks and data that last until the next TPM Reset or Restart.
+    var nv = VolatileNV()
+    /// When `time` was 0, on the proxy's clock.
+    let powerOnTime: UInt64
+    /// The clock service's time when durable.clock.clock was true.
+    var clockAnchor: UInt64
+    /// What Shutdown(STATE) keeps for Startup(STATE).
+    var keptByShutdown: KeptState?
+
+    init(limits: Limits, now: UInt64) {
+        transient = TransientSlots(capacity: limits.transientObjects)
+        sessions = SessionTable(capacity: limits.sessions)
+        powerOnTime = now
+        clockAnchor = now
+    }
+}
+
+/// Volatile parts that a TPM Resume (and in part a TPM Restart) takes back.
+struct KeptState {
+    var hierarchies: VolatileHierarchies
+    var nv: VolatileNV
+    var sessions: SessionTable
+}
+
+/// NV state without power (Part 1, 37.7): locks of indices whose lock is not lasting.
+struct VolatileNV {
+    var readLocked: Set<TPMHandle> = []
+    var writeLocked: Set<TPMHandle> = []
+}
