@@ -1,0 +1,62 @@
+// `paratpmctl guest …`: who may be a guest of this broker.
+import ArgumentParser
+import Glibc
+import GuestIdentity
+import IPC
+import SystemMap
+
+struct Guest: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Add, list, remove and run guests.", subcommands: [Add.self, List.self, Remove.self, RunDoor.self])
+
+    struct Add: ParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "Make a new guest: its identity and its directory.")
+
+        @OptionGroup var options: InstanceOptions
+        @Argument(help: "The guest's name.") var name: GuestName
+
+        func run() throws {
+            try GuestEnrolment.enrol(name: name, instance: options.instance)
+        }
+    }
+
+    struct List: ParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "List the guests: name and id.")
+
+        @OptionGroup var options: InstanceOptions
+        @Flag(help: "Print JSON.")
+        var json = false
+
+        func run() throws {
+            let guests = try GuestEnrolment.list(options.instance)
+            if json {
+                let fields = guests.map { [("name", JSON.string($0.name.text)), ("id", JSON.string($0.guest.hex))] }
+                print(JSON.array(fields.map { .object($0) }))
+            } else {
+                for guest in guests { print("\(guest.name)\t\(guest.guest.hex)") }
+            }
+        }
+    }
+
+    struct RunDoor: ParsableCommand {
+        static let configuration = CommandConfiguration(
+            commandName: "run", abstract: "Run a guest's TPM in the foreground, for a hypervisor to connect to.")
+
+        @OptionGroup var options: InstanceOptions
+        @Argument(help: "The guest's name.") var name: GuestName
+        @Option(help: ArgumentHelp(
+            "The control socket that QEMU connects to (default: control.sock in the guest's directory).", valueName: "path"))
+        var ctrl: String?
+
+        func run() throws {
+            let door = try Programs.own(.guest)
+            let arguments = options.arguments + ["--name", name.text] + (ctrl.map { ["--ctrl", $0] } ?? [])
+            _ = withCStrings([door] + arguments) { execv(door, $0) }
+            throw Failure.system(.unavailable, "cannot start \(door)")
+        }
+    }
+}
+
+extension GuestName: ExpressibleByArgument {
+    package init?(argument: String) { self.init(argument) }
+}

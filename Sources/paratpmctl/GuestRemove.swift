@@ -1,0 +1,67 @@
+// `paratpmctl guest remove`: the end of a guest's keys.
+import ArgumentParser
+import Glibc
+import GuestIdentity
+import IPC
+import SystemMap
+
+extension Guest {
+    struct Remove: ParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Remove a guest and destroy all its keys, for ever.",
+            discussion: "Its identity, its keys and its TPM's state go. Without --yes it asks, and so needs a terminal.")
+
+        @OptionGroup var options: InstanceOptions
+        @Argument(help: "The guest's name.") var name: GuestName
+        @Flag(help: "Do not ask.")
+        var yes = false
+
+        func run() throws {
+            let instance = options.instance
+            guard let registration = try GuestEnrolment.load(name, instance) else {
+                throw Failure(.noInput, "there is no guest \(name) (\(instance.registration(name)))")
+            }
+            if !yes { try confirm() }
+            // First the registration, so that no door can be this guest while the services forget it.
+            try GuestEnrolment.remove(name, instance: instance)
+            try forget(registration.guest, instance)
+            let directory = instance.guestDirectory(name)
+            try Files.remove("\(directory)/\(Instance.stateFile)")
+            rmdir(directory)
+        }
+
+        private func confirm() throws(Failure) {
+            guard isatty(STDIN_FILENO) == 1 else {
+                throw Failure(.usage, "removing \(name) destroys its keys for ever: say --yes")
+            }
+            print("Remove \(name)? Everything that it sealed or encrypted with its TPM is lost for ever. [y/N] ", terminator: "")
+            fflush(nil)
+            guard let answer = readLine(), ["y", "yes"].contains(answer.lowercased()) else {
+                throw Failure(.usage, "\(name) was not removed")
+            }
+        }
+
+        private func forget(_ guest: GuestID, _ instance: Instance) throws(Failure) {
+            let id = Blob(guest.bytes)
+            if try !tell(.device, instance, { channel throws(IPCError) in _ = try channel.call(DeviceCalls.ForgetGuest.self, id) }) {
+                // The keys are wrapped in this record alone: without it the chip cannot load them.
+                try Files.remove(instance.guestRecord(guest))
+            }
+            _ = try tell(.pcr, instance) { channel throws(IPCError) in _ = try channel.call(PCRCalls.ForgetGuest.self, id) }
+        }
+
+        /// False: the service is not running.
+        private func tell(
+            _ service: ServiceName, _ instance: Instance, _ body: (Channel) throws(IPCError) -> Void
+        ) throws(Failure) -> Bool {
+            do throws(IPCError) {
+                try body(try Channel.connect(instance.socket(service), timeout: 10))
+                return true
+            } catch .system(ENOENT), .system(ECONNREFUSED) {
+                return false
+            } catch {
+                throw Failure(.unavailable, "paratpm-\(service.rawValue) did not forget \(name): \(explain(error))")
+            }
+        }
+    }
+}
