@@ -24,7 +24,7 @@ final class Supervisor {
     private static let readyLimit: Int64 = 30_000
     private static let stopLimit: Int64 = 5_000
     /// A child that lived this long has not died quickly, and its restarts are counted anew.
-    private static let quickDeath: Int64 = 10_000
+    private static let quickDeath: Int64 = 2_000
     private static let quickDeathsMax = 5
     private static let firstPause: Int64 = 100
 
