@@ -48,7 +48,7 @@ let package = Package(
         library("SystemMap", ["TPMWire", "IPC"]),
 
         // Floor 3: the guest's TPM, and the arithmetic of policy sessions.
-        library("EnhancedAuthorization", ["TPMWire", "TPMCrypto"]),
+        library("EnhancedAuthorization", ["TPMWire", "TPMCrypto", "SystemMap"]),
         library("VirtualTPM", ["TPMWire", "TPMCrypto", "SystemMap", "EnhancedAuthorization"]),
 
         // Floor 4: the roles.
@@ -74,7 +74,7 @@ let package = Package(
         .testTarget(name: "IPCTests", dependencies: ["IPC", "SystemMap"]),
         .testTarget(name: "TPMCryptoTests", dependencies: ["TPMCrypto"]),
         .testTarget(name: "ControlChannelTests", dependencies: ["ControlChannel"]),
-        .testTarget(name: "PolicyTests", dependencies: ["EnhancedAuthorization", "PolicyChecker"]),
+        .testTarget(name: "PolicyTests", dependencies: ["EnhancedAuthorization", "PolicyChecker", "PCRStore"]),
         .testTarget(name: "PCRStoreTests", dependencies: ["PCRStore"]),
         .testTarget(name: "DeviceOwnerTests", dependencies: ["DeviceOwner"]),
         .testTarget(name: "VirtualTPMTests", dependencies: ["VirtualTPM"]),

@@ -37,6 +37,10 @@ package struct Instance: Sendable {
     package var hostRecord: String { deviceDirectory + "/host" }
     package func guestRecord(_ guest: GuestID) -> String { "\(deviceDirectory)/guests/\(guest.hex)" }
 
+    /// What paratpm-policy keeps: the key of its tokens.
+    package var policyDirectory: String { stateDirectory + "/policy" }
+    package var tokenKey: String { policyDirectory + "/token-key" }
+
     /// The public identities of enrolled guests, a file each, which every service reads.
     package var registryDirectory: String { stateDirectory + "/registry" }
     package func registration(_ name: GuestName) -> String { "\(registryDirectory)/\(name.text)" }

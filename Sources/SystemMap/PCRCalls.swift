@@ -14,7 +14,7 @@ package enum PCRCalls {
         package typealias Request = Nothing
         package typealias Reply = Nothing
     }
-    /// The locality of the commands that follow: 0 to 4.
+    /// The locality of the commands that follow: 0 to 4, or TPM_RC_LOCALITY.
     package enum SetLocality: Call {
         package static let number: UInt16 = 17
         package static let callers: Caller = [.door]
@@ -22,7 +22,8 @@ package enum PCRCalls {
         package typealias Request = UInt8
         package typealias Reply = Nothing
     }
-    /// _TPM_Hash_Start: after Startup, resets PCR 17 to 22 to 0 (DRTM); before it, begins H-CRTM.
+    /// _TPM_Hash_Start: begins a DRTM event after Startup, an H-CRTM event before it. A command of the guest that reaches
+    /// paratpm-pcr aborts it; HashData and HashEnd without an event do nothing.
     package enum HashStart: Call {
         package static let number: UInt16 = 18
         package static let callers: Caller = [.door]
@@ -35,14 +36,16 @@ package enum PCRCalls {
         package typealias Request = Blob
         package typealias Reply = Nothing
     }
-    /// _TPM_Hash_End: extends the digest into PCR 17 (DRTM) or sets up PCR 0 for Startup (H-CRTM).
+    /// _TPM_Hash_End: resets PCR 17 to 22 to 0 and extends the digest into PCR 17 (DRTM), or into a PCR 0 of 0…04, which
+    /// Startup then leaves alone (H-CRTM).
     package enum HashEnd: Call {
         package static let number: UInt16 = 20
         package static let callers: Caller = [.door]
         package typealias Request = Nothing
         package typealias Reply = Nothing
     }
-    /// Clears tpmEstablished; allowed at locality 3 and 4 (the locality that the hypervisor names with the signal).
+    /// Clears tpmEstablished; allowed at locality 3 and 4 (the locality that the hypervisor names with the signal), else
+    /// TPM_RC_LOCALITY.
     package enum ResetEstablished: Call {
         package static let number: UInt16 = 21
         package static let callers: Caller = [.door]
@@ -102,6 +105,14 @@ package enum PCRCalls {
         package typealias Reply = Nothing
     }
 
+    /// TPM2_Clear counts as a change of PCRs, so that no policy session outlives it (Part 3, 24.6).
+    package enum CountClear: Call {
+        package static let number: UInt16 = 36
+        package static let callers: Caller = [.proxy]
+        package typealias Request = Nothing
+        package typealias Reply = Nothing
+    }
+
     // From the policy checker and the administrator.
 
     /// The values of a guest's selected vPCRs, with the generation that they belong to.
@@ -112,6 +123,7 @@ package enum PCRCalls {
         package struct Request: WireCodable, Sendable {
             /// The guest's id.
             package var guest: [UInt8]
+            /// Each bank at most once.
             package var selection: [PCRSelection]
             package init(guest: [UInt8], selection: [PCRSelection]) {
                 self.guest = guest

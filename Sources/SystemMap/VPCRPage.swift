@@ -8,7 +8,8 @@ import TPMWire
 package struct VPCRValues: Equatable, Sendable {
     /// Rises with every _TPM_Init.
     package var bootCount: UInt64 = 0
-    /// Rises with every change of any vPCR, of locality and of power: what a policy session is bound to.
+    /// Rises with every _TPM_Init and every change that pcrUpdateCounter counts, and repeats no value: what a policy session
+    /// is bound to. (Changes of PCR 16 and 21 to 23 and of locality are not counted, as in any TPM.)
     package var generation: UInt64 = 0
     /// pcrUpdateCounter (Part 1, 17.9)
     package var updateCounter: UInt32 = 0
