@@ -20,7 +20,7 @@ struct Session {
     let startTime: UInt64
     /// Set at the first use for audit.
     var auditDigest: [UInt8]?
-    /// Policy sessions: the checker's token.
+    /// Policy sessions: the checker's token; empty as long as no Policy command came since the start or the last use.
     var token: [UInt8]
 
     struct BoundEntity: Equatable {

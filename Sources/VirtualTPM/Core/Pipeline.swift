@@ -1,0 +1,189 @@
+// The command pipeline (Part 1, 18; Part 3, 5): header, handles, sessions, authorization, parameters, action, response.
+import SystemMap
+import TPMCrypto
+import TPMWire
+import Wire
+
+extension VirtualTPM {
+    /// One command of the guest; always a well-formed response.
+    package func execute(_ command: [UInt8]) -> [UInt8] {
+        do throws(TPMRC) {
+            return try run(command)
+        } catch {
+            rollBack()
+            return Self.errorResponse(error)
+        }
+    }
+
+    /// A response that is a code only. TPM_RC_BAD_TAG has the tag that a TPM 1.2 would answer with (Part 2, 6.9).
+    package static func errorResponse(_ code: TPMRC) -> [UInt8] {
+        let tag: UInt16 = code == .badTag ? 0x00C4 : StructureTag.noSessions
+        return MessageHeader(tag: tag, size: UInt32(MessageHeader.size), code: code.rawValue).wire
+    }
+
+    private func run(_ command: [UInt8]) throws(TPMRC) -> [UInt8] {
+        var reader = WireReader(command)
+        let (row, hasSessions) = try readHeader(&reader, size: command.count)
+        try checkPower(row)
+        let handles = try readHandles(&reader, row)
+        let sessions = hasSessions ? try readSessions(&reader, row, handles) : []
+        guard sessions.count >= row.authorizedHandles else { throw .authMissing }
+        let raw = reader.rest()
+        var call = CommandCall(row: row, handles: handles, parameters: ParameterReader([]), sessions: sessions, rawParameters: raw)
+        let hashes = CommandHashes(call, names: sessions.isEmpty ? [] : handles.map { name(of: $0) })
+        if !sessions.isEmpty { try authorize(&call, hashes) }
+        call.parameters = ParameterReader(try decryptParameter(call))
+        let reply = try perform(&call)
+        try commit()
+        return respond(call, reply, hashes)
+    }
+
+    private func readHeader(_ reader: inout WireReader, size: Int) throws(TPMRC) -> (row: CommandRow, hasSessions: Bool) {
+        guard let header = try? reader.value(MessageHeader.self) else { throw size < 2 ? .badTag : .commandSize }
+        guard header.tag == StructureTag.noSessions || header.tag == StructureTag.sessions else { throw .badTag }
+        guard Int(header.size) == size, size <= Limits.commandSize else { throw .commandSize }
+        if power == .failed, !Self.worksInFailureMode(header.code) { throw .failure }
+        guard let row = CommandTable.row(TPMCommandCode(header.code)) else { throw .commandCode }
+        return (row, header.tag == StructureTag.sessions)
+    }
+
+    private static func worksInFailureMode(_ code: UInt32) -> Bool {
+        CommandTable.row(TPMCommandCode(code))?.flags.contains(.inFailureMode) ?? false
+    }
+
+    private func checkPower(_ row: CommandRow) throws(TPMRC) {
+        if power == .initialized && !row.flags.contains(.beforeStartup) { throw .initialize }
+    }
+
+    private func readHandles(_ reader: inout WireReader, _ row: CommandRow) throws(TPMRC) -> [TPMHandle] {
+        var handles: [TPMHandle] = []
+        for (i, slot) in row.handles.enumerated() {
+            guard let handle = try? reader.value(TPMHandle.self) else { throw TPMRC.insufficient.handle(i + 1) }
+            handles.append(handle)
+            guard slot.kind.allows(handle) else { throw TPMRC.value.handle(i + 1) }
+        }
+        for (i, slot) in row.handles.enumerated() {
+            do throws(TPMRC) {
+                try checkHandle(handles[i], slot.kind)
+            } catch {
+                throw error == .referenceH0 ? TPMRC(rawValue: error.rawValue + UInt32(i)) : error.handle(i + 1)
+            }
+        }
+        return handles
+    }
+
+    /// The authorization area (Part 1, 18.5): as many sessions as fit, at most three.
+    private func readSessions(_ reader: inout WireReader, _ row: CommandRow, _ handles: [TPMHandle]) throws(TPMRC) -> [AppliedSession] {
+        guard let size = try? reader.u32(), Int(size) <= reader.remaining else { throw .authSize }
+        guard size >= 9, let area = try? reader.bytes(Int(size)) else { throw .authSize }
+        guard !row.flags.contains(.noSessions) else { throw .authContext }
+        var areaReader = WireReader(area)
+        var sessions: [AppliedSession] = []
+        while !areaReader.isAtEnd {
+            let number = sessions.count + 1
+            guard number <= Limits.sessionsPerCommand else { throw .authSize }
+            do throws(WireError) {
+                let auth = try areaReader.value(AuthCommand.self)
+                let authorizes = number <= row.authorizedHandles ? handles[number - 1] : nil
+                sessions.append(
+                    AppliedSession(handle: auth.handle, nonceCaller: auth.nonce, attributes: auth.attributes, hmac: auth.hmac,
+                                   authorizes: authorizes))
+            } catch {
+                throw TPMRC(error).session(number)
+            }
+        }
+        return sessions
+    }
+
+    /// The parameter area with its first parameter decrypted, where a session says so (Part 1, 21).
+    private func decryptParameter(_ call: CommandCall) throws(TPMRC) -> [UInt8] {
+        guard let index = call.sessions.firstIndex(where: { $0.attributes.contains(.decrypt) }) else { return call.rawParameters }
+        let applied = call.sessions[index]
+        guard let session = volatile.sessions[applied.handle] else { throw .failure }
+        var reader = WireReader(call.rawParameters)
+        guard let cipherText = try? reader.sized16() else { throw TPMRC.insufficient.parameter(1) }
+        let key = session.sessionKey.bytes + (applied.authorizes.map { authValue(of: $0).bytes } ?? [])
+        let plain = session.crypt(cipherText, key: key, newer: applied.nonceCaller, older: session.nonceTPM, encrypt: false)
+        var writer = WireWriter(capacity: call.rawParameters.count)
+        writer.sized16(plain)
+        writer.raw(reader.rest())
+        return writer.bytes
+    }
+
+    /// Builds the response: nonces roll, the first parameter is encrypted, audit digests grow, HMACs are made.
+    private func respond(_ call: CommandCall, _ reply: Reply, _ hashes: CommandHashes) -> [UInt8] {
+        updateAudit(call, hashes, reply.parameters.bytes)
+        var body = WireWriter(capacity: reply.parameters.bytes.count + 160)
+        if let handle = reply.handle { body.value(handle) }
+        if call.sessions.isEmpty {
+            body.raw(reply.parameters.bytes)
+        } else {
+            for session in call.sessions where !session.isPassword {
+                volatile.sessions[session.handle]?.rollNonce()
+            }
+            let parameters = encryptParameter(call, reply.parameters.bytes)
+            body.sized32(parameters)
+            for index in call.sessions.indices { body.value(authResponse(call, index, parameters)) }
+            endSessions(call)
+        }
+        let tag = call.sessions.isEmpty ? StructureTag.noSessions : StructureTag.sessions
+        let header = MessageHeader(tag: tag, size: UInt32(MessageHeader.size + body.bytes.count), code: 0)
+        return header.wire + body.bytes
+    }
+
+    private func encryptParameter(_ call: CommandCall, _ parameters: [UInt8]) -> [UInt8] {
+        guard let applied = call.sessions.first(where: { $0.attributes.contains(.encrypt) }),
+            let session = volatile.sessions[applied.handle]
+        else { return parameters }
+        var reader = WireReader(parameters)
+        guard let plain = try? reader.sized16() else { return parameters }
+        let key = session.sessionKey.bytes + (applied.authorizes.map { authValue(of: $0).bytes } ?? [])
+        var writer = WireWriter(capacity: parameters.count)
+        writer.sized16(session.crypt(plain, key: key, newer: session.nonceTPM, older: applied.nonceCaller, encrypt: true))
+        writer.raw(reader.rest())
+        return writer.bytes
+    }
+
+    /// Sessions that were not asked to continue end with the command; a policy session that did starts over (Part 1, 19.6.4).
+    private func endSessions(_ call: CommandCall) {
+        for applied in call.sessions where !applied.isPassword {
+            if !applied.attributes.contains(.continueSession) {
+                if volatile.exclusiveAuditSession == applied.handle { volatile.exclusiveAuditSession = nil }
+                volatile.sessions.flush(applied.handle)
+            } else if applied.authorizes != nil && applied.handle.kind == .policySession {
+                volatile.sessions[applied.handle]?.token = []
+            }
+        }
+    }
+}
+
+/// cpHash, made once for each hash algorithm that the command's sessions use (Part 1, 16.7).
+final class CommandHashes {
+    private let code: TPMCommandCode
+    let names: [[UInt8]]
+    private let parameters: [UInt8]
+    private var digests: [HashAlgorithm: [UInt8]] = [:]
+
+    init(_ call: CommandCall, names: [[UInt8]]) {
+        code = call.row.code
+        self.names = names
+        parameters = call.rawParameters
+    }
+
+    func cpHash(_ hash: HashAlgorithm) -> [UInt8] {
+        if let known = digests[hash] { return known }
+        var context = HashContext(hash)
+        context.update(code.wire)
+        for name in names { context.update(name) }
+        context.update(parameters)
+        let digest = context.finished()
+        digests[hash] = digest
+        return digest
+    }
+
+    func nameHash(_ hash: HashAlgorithm) -> [UInt8] {
+        var context = HashContext(hash)
+        for name in names { context.update(name) }
+        return context.finished()
+    }
+}
