@@ -2,7 +2,7 @@
 # PARATPM_BUILD_DIR names another place for the build (default: .build in the source tree).
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
-build_dir=${PARATPM_BUILD_DIR:-$root/.build}
+build_dir=$(realpath -m "${PARATPM_BUILD_DIR:-$root/.build}")
 
 # What building and testing need besides the Swift toolchain.
 build_packages=(pkg-config libtss2-dev libseccomp-dev libssl-dev)
@@ -20,7 +20,7 @@ as_root() {
 # Installs the Debian packages that are missing; touches nothing when all are there.
 need_packages() {
   local package missing=()
-  command -v dpkg-query >/dev/null || die "this is no Debian: install $* (or their like) yourself, and put a dpkg-query that knows them on PATH"
+  command -v dpkg-query >/dev/null || { echo "Not a Debian system: $* (or their like) must be there already" >&2; return 0; }
   for package in "$@"; do
     dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
   done
