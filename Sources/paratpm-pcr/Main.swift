@@ -1,1 +1,11 @@
-@main enum Main { static func main() {} }
+// paratpm-pcr holds the virtual PCRs of all guests. It has no keys and calls nobody.
+import GuestIdentity
+import PCRStore
+
+@main enum Main {
+    static func main() {
+        Daemon(.pcr, .pcr, summary: "Holds the virtual PCRs of all guests.").main { (arguments) throws(Failure) in
+            PCRServer(arguments.instance).service
+        }
+    }
+}

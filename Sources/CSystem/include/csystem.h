@@ -20,6 +20,8 @@ int csystem_peer(int fd, pid_t *pid, uid_t *uid, gid_t *gid);
 /// accept4(SOCK_CLOEXEC | extra), memfd_create(MFD_CLOEXEC | MFD_ALLOW_SEALING), fcntl with an int argument, open
 int csystem_accept(int fd, int extra_flags);
 int csystem_memfd(const char *name);
+/// Seals a memory file for ever against resizing and against writing, but for the mappings that exist.
+int csystem_seal(int fd);
 int csystem_fcntl(int fd, int command, int argument);
 int csystem_open(const char *path, int flags, mode_t mode);
 int csystem_openat(int dir, const char *path, int flags, mode_t mode);

@@ -1,0 +1,69 @@
+// paratpm-policy: takes the steps of policy sessions and keeps none of them (docs/architecture.md, D8).
+import EnhancedAuthorization
+import GuestIdentity
+import IPC
+import SystemMap
+import TPMCrypto
+import TPMWire
+import Wire
+
+package final class PolicyServer {
+    package typealias Connection = ServiceConnection<Void>
+
+    private let instance: Instance
+    private let keys: TokenKeys
+    private let vpcrs: VPCRReader
+
+    package init(_ instance: Instance, keys: TokenKeys) {
+        self.instance = instance
+        self.keys = keys
+        vpcrs = VPCRReader(instance)
+    }
+
+    package var service: Service<Void> {
+        Service(
+            routes: introductionRoutes(.policy, instance) + [
+                proxyChannelRoute { (_) throws(CallStatus) in ((), []) },
+                .on(PolicyCalls.Start.self) { [self] (request, proxy: Connection) throws(CallStatus) in
+                    Blob(seal(start(request), for: try proxy.knownGuest().id))
+                },
+                .on(PolicyCalls.Step.self) { [self] (request, proxy: Connection) throws(CallStatus) in
+                    try step(request, of: try proxy.knownGuest().id)
+                },
+                .on(StatusCall.self) { (_, _: Connection) in StatusReport([("sessions", "kept by the guests' proxies")]) },
+            ],
+            welcome: { Connection($0, state: ()) })
+    }
+
+    private func start(_ request: PolicyCalls.Start.Request) -> PolicyState {
+        PolicyState(hash: request.hash, isTrial: request.trial, nonceTPM: request.nonceTPM, startTime: request.startTime)
+    }
+
+    private func step(_ request: PolicyCalls.Step.Request, of guest: GuestID) throws(CallStatus) -> PolicyCalls.Step.Reply {
+        guard var state = PolicyToken.open(request.token, key: keys.token, guest: guest) else { throw .notPermitted }
+        let needed = state.pcrsNeeded(for: request.step)
+        let pcrs: PCRReading? = if let needed { try vpcrs.read(guest, needed) } else { nil }
+        let ticket: AuthorizationTicket?
+        do throws(TPMRC) {
+            ticket = try state.apply(request.step, pcrs: pcrs)
+        } catch {
+            throw CallStatus(rawValue: error.rawValue)
+        }
+        var reply = PolicyCalls.Step.Reply(token: seal(state, for: guest))
+        if let ticket {
+            reply.timeout = ticket.timeoutBuffer
+            reply.ticket = mint(ticket, for: guest)
+        }
+        return reply
+    }
+
+    private func seal(_ state: PolicyState, for guest: GuestID) -> [UInt8] {
+        PolicyToken.seal(state, key: keys.token, guest: guest)
+    }
+
+    private func mint(_ ticket: AuthorizationTicket, for guest: GuestID) -> Ticket {
+        var key = keys.ticketKey(guest, ticket.hierarchy)
+        defer { wipe(&key) }
+        return ticket.minted(key: key)
+    }
+}

@@ -1,0 +1,58 @@
+// paratpm-policy's own connection to paratpm-pcr, on which it reads the vPCRs of any guest.
+import EnhancedAuthorization
+import IPC
+import SystemMap
+import TPMWire
+
+package final class VPCRReader {
+    /// Seconds that paratpm-pcr, which answers from memory, may take.
+    private static let patience = 5
+    private let path: String
+    private var channel: Channel?
+
+    package init(_ instance: Instance) { path = instance.socket(.pcr) }
+
+    /// The selected values, in the order of the selections, ascending within each.
+    /// - Throws: what paratpm-pcr refused with, or `unavailable` when it is not there.
+    package func read(_ guest: GuestID, _ selections: [PCRSelection]) throws(CallStatus) -> PCRReading {
+        let merged = Self.merged(selections)
+        let reply = try ask(.init(guest: guest.bytes, selection: merged))
+        let asked = merged.flatMap { selection in selection.pcrs.map { (selection.hash, $0) } }
+        guard reply.digests.map(\.hash) == asked.map(\.0) else { throw .failed }
+        let values = Dictionary(uniqueKeysWithValues: zip(asked.map(Self.key), reply.digests.map(\.digest)))
+        let digests = selections.flatMap { selection in
+            selection.pcrs.compactMap { values[Self.key((selection.hash, $0))] }
+        }
+        return PCRReading(generation: reply.generation, digests: digests)
+    }
+
+    /// A guest may select a bank several times; the question names each once.
+    private static func merged(_ selections: [PCRSelection]) -> [PCRSelection] {
+        HashAlgorithm.allCases.compactMap { bank in
+            let pcrs = selections.filter { $0.hash == bank }.flatMap(\.pcrs)
+            return pcrs.isEmpty ? nil : PCRSelection(bank, pcrs: pcrs)
+        }
+    }
+
+    private static func key(_ value: (bank: HashAlgorithm, pcr: Int)) -> Int { Int(value.bank.rawValue) << 8 | value.pcr }
+
+    /// Asks; and once more on a new connection, in case paratpm-pcr was restarted since the last time.
+    private func ask(_ request: PCRCalls.Values.Request) throws(CallStatus) -> PCRCalls.Values.Reply {
+        if channel != nil, let reply = try attempt(request) { return reply }
+        channel = try? Channel.connect(path, timeout: Self.patience)
+        guard let reply = try attempt(request) else { throw .unavailable }
+        return reply
+    }
+
+    /// nil: the connection is of no more use.
+    private func attempt(_ request: PCRCalls.Values.Request) throws(CallStatus) -> PCRCalls.Values.Reply? {
+        do throws(IPCError) {
+            return try channel?.call(PCRCalls.Values.self, request)
+        } catch {
+            if case .status(let status) = error { throw status }
+            // A late reply must not answer a later question.
+            channel = nil
+            return nil
+        }
+    }
+}
