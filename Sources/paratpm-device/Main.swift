@@ -1,1 +1,6 @@
-@main enum Main { static func main() {} }
+// paratpm-device: arguments, chip, host root, ready, loop.
+import DeviceOwner
+
+@main enum Main {
+    static func main() { DeviceDaemon.main() }
+}

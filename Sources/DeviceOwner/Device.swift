@@ -1,0 +1,189 @@
+// The device owner's operations: what its interface offers, without sockets.
+import Glibc
+import GuestIdentity
+import IPC
+import SystemMap
+import TPMCrypto
+import TPMWire
+import Wire
+
+package struct DeviceConfiguration: Sendable {
+    package var instance: Instance
+    package var chip: ChipAddress
+    /// Where the host root is, or shall be made; nil: where the record says, else the standard place.
+    package var hostHandle: TPMHandle?
+    /// The auth of the chip's owner hierarchy: needed once, to make the host root.
+    package var ownerAuth: Secret = .empty
+    package var limits = ChipLimits()
+
+    package init(instance: Instance, chip: ChipAddress) {
+        self.instance = instance
+        self.chip = chip
+    }
+}
+
+/// A twin in a connection's table.
+package struct Twin {
+    let guest: GuestID
+    let area: PublicArea
+    let wrapped: [UInt8]
+    let key: ObjectKey
+
+    init(_ blob: TwinBlob, of guest: GuestID) {
+        self.guest = guest
+        area = blob.spec.publicArea(unique: blob.unique)
+        wrapped = blob.hardwarePrivate
+        key = ObjectKey(guest, area, wrapped)
+    }
+}
+
+package final class Device {
+    private let chip: Chip
+    private let cache: ObjectCache
+    private let roots: GuestRoots
+    private var description: ChipDescription?
+
+    /// Reaches the chip, finds or makes the host root.
+    package init(_ configuration: DeviceConfiguration) throws(Failure) {
+        chip = Chip(configuration.chip, limits: configuration.limits)
+        cache = ObjectCache(chip)
+        let keeper = HostRootKeeper(
+            chip: chip, instance: configuration.instance, wantedHandle: configuration.hostHandle,
+            ownerAuth: configuration.ownerAuth)
+        let hostRoot = try keeper.establish()
+        chip.hostRoot = hostRoot
+        roots = GuestRoots(chip, cache, configuration.instance, hostRoot)
+    }
+
+    // MARK: Guests
+
+    package func ensureGuest(_ guest: GuestID) throws(CallStatus) {
+        try perform { () throws(ChipError) in try roots.ensure(guest) }
+    }
+    package func guestSecret(_ guest: GuestID) throws(CallStatus) -> [UInt8] {
+        try perform { () throws(ChipError) in try roots.secret(guest) }
+    }
+    package func forgetGuest(_ guest: GuestID) throws(CallStatus) {
+        try perform { () throws(ChipError) in try roots.forget(guest) }
+    }
+
+    // MARK: Twins
+
+    package func create(_ spec: TwinSpec, data: [UInt8], for guest: GuestID) throws(CallStatus) -> TwinBlob {
+        try perform { () throws(ChipError) in
+            let parent = try roots.root(guest)
+            // The new object needs a slot while it is made.
+            try cache.reserve(1)
+            let made = try chip.create(spec.template, data: data, under: parent)
+            return TwinBlob(spec: spec, unique: made.area.unique, hardwarePrivate: made.wrapped)
+        }
+    }
+
+    package func sign(_ digest: [UInt8], _ scheme: Scheme, with twin: Twin) throws(CallStatus) -> Signature {
+        try use(twin) { (key) throws(ChipError) in try chip.sign(digest, scheme, with: key) }
+    }
+    package func decryptRSA(
+        _ cipherText: [UInt8], _ scheme: Scheme, label: [UInt8], with twin: Twin
+    ) throws(CallStatus) -> [UInt8] {
+        try use(twin) { (key) throws(ChipError) in try chip.decryptRSA(cipherText, scheme, label: label, with: key) }
+    }
+    package func agree(_ point: ECCPoint, with twin: Twin) throws(CallStatus) -> ECCPoint {
+        try use(twin) { (key) throws(ChipError) in try chip.agree(point, with: key) }
+    }
+    package func unseal(_ twin: Twin) throws(CallStatus) -> [UInt8] {
+        try use(twin) { (object) throws(ChipError) in try chip.unseal(object) }
+    }
+    package func hmac(_ hash: HashAlgorithm, _ data: [UInt8], with twin: Twin) throws(CallStatus) -> [UInt8] {
+        try use(twin) { (key) throws(ChipError) in try chip.hmac(hash, data, with: key) }
+    }
+
+    private func use<R>(_ twin: Twin, _ body: (Entity) throws(ChipError) -> R) throws(CallStatus) -> R {
+        try perform { () throws(ChipError) in
+            let handle = try cache.handle(twin.key) { () throws(ChipError) in
+                let parent = try roots.root(twin.guest)
+                // The parent was used last, so what gives way is another.
+                try cache.reserve(1)
+                return try chip.load(twin.area, twin.wrapped, under: parent)
+            }
+            return try body(Entity(handle, name: twin.area.name))
+        }
+    }
+
+    // MARK: The chip
+
+    package func random(_ count: Int) throws(CallStatus) -> [UInt8] {
+        try perform { () throws(ChipError) in try chip.random(count) }
+    }
+
+    package func describe() throws(CallStatus) -> ChipDescription {
+        if let description { return description }
+        let made = try perform { () throws(ChipError) in try chip.describe() }
+        description = made
+        return made
+    }
+
+    package func status(connections: Int) -> StatusReport {
+        var lines: [(key: String, value: String)] = [("chip", chip.address.description)]
+        if let description = try? describe() {
+            lines.append(("manufacturer", description.manufacturerText))
+            lines.append(("firmware", "0x" + String(description.firmware, radix: 16)))
+            lines.append(("rsa-bits", description.rsaBits.map(String.init).joined(separator: " ")))
+        } else {
+            lines.append(("state", "the chip does not answer"))
+        }
+        let (objects, traffic) = (cache.statistics, chip.statistics)
+        let numbers: [(key: String, value: Int)] = [
+            ("slots", ObjectCache.capacity), ("connections", connections), ("guests", roots.count),
+            ("cache-hits", objects.hits), ("cache-misses", objects.misses), ("loads", objects.loads),
+            ("context-loads", objects.contextLoads), ("evictions", objects.evictions), ("commands", traffic.commands),
+            ("chip-microseconds", traffic.nanoseconds / 1000), ("chip-connections", traffic.connections),
+        ]
+        return StatusReport(lines + numbers.map { ($0.key, String($0.value)) })
+    }
+
+    // MARK: Errors
+
+    /// Runs an operation, once more if the connection broke or our handles were lost: all of them may be repeated.
+    private func perform<R>(_ body: () throws(ChipError) -> R) throws(CallStatus) -> R {
+        do throws(ChipError) {
+            do throws(ChipError) { return try body() } catch {
+                switch error {
+                case .gone: break
+                case .rc(let code) where code.isAboutLostHandles: cache.forgetAll()
+                default: throw error
+                }
+                return try body()
+            }
+        } catch {
+            if case .refused(let why) = error { log(.error, .device, why) }
+            throw CallStatus(error)
+        }
+    }
+}
+
+extension CallStatus {
+    /// What a proxy may know of an error: the chip's word about the guest's data, without numbers; of everything that is our
+    /// own, only that it failed.
+    init(_ error: ChipError) {
+        guard case .rc(let code) = error else {
+            self.init(rawValue: TPMRC.failure.rawValue)
+            return
+        }
+        self.init(rawValue: Self.passed(code).rawValue)
+    }
+
+    /// Errors of a handle that come from what kind of key the guest's object is.
+    private static let ofTheKey: Set<TPMRC> = [.key, .type, .attributes, .scheme, .size]
+
+    private static func passed(_ code: TPMRC) -> TPMRC {
+        switch code {
+        case .retry, .yielded, .testing, .canceled, .objectMemory, .memory, .sessionMemory: return .retry
+        case _ where code.rawValue & 0x80 == 0: return .failure
+        default: break
+        }
+        let isParameter = code.rawValue & 0x40 != 0
+        let isSession = !isParameter && code.rawValue & 0x800 != 0
+        if isParameter || !isSession && ofTheKey.contains(code.base) { return code.base }
+        return .failure
+    }
+}

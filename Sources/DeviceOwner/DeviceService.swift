@@ -1,0 +1,119 @@
+// The device owner's interface as routes, and each connection's table of twins.
+import CSystem
+import Glibc
+import GuestIdentity
+import IPC
+import SystemMap
+import TPMCrypto
+import TPMWire
+import Wire
+
+/// The twins of one connection, by handle.
+package struct TwinTable {
+    private var twins: [UInt32: Twin] = [:]
+    private var last: UInt32 = 0
+
+    package init() {}
+
+    mutating func add(_ twin: Twin) throws(CallStatus) -> UInt32 {
+        guard twins.count < DeviceCalls.Load.tableMax else { throw .quota }
+        // Handles are not used again until the numbers have gone round.
+        repeat { last &+= 1 } while last == 0 || twins[last] != nil
+        twins[last] = twin
+        return last
+    }
+    mutating func remove(_ handle: UInt32) throws(CallStatus) {
+        guard twins.removeValue(forKey: handle) != nil else { throw .unknownHandle }
+    }
+    subscript(_ handle: UInt32) -> Twin {
+        get throws(CallStatus) {
+            guard let twin = twins[handle] else { throw .unknownHandle }
+            return twin
+        }
+    }
+}
+
+package final class DeviceService {
+    package typealias Connection = ServiceConnection<TwinTable>
+    private let device: Device
+    private let instance: Instance
+    private var connections = 0
+
+    package init(_ device: Device, _ instance: Instance) {
+        self.device = device
+        self.instance = instance
+    }
+
+    /// What the daemon's loop serves. It keeps this object alive.
+    package var service: Service<TwinTable> {
+        Service(routes: routes, welcome: { peer in
+            self.connections += 1
+            return Connection(peer, state: TwinTable())
+        }, farewell: { _ in self.connections -= 1 })
+    }
+
+    private var routes: [Route<Connection>] {
+        introductionRoutes(.device, instance) + guestRoutes + twinRoutes + useRoutes + [
+            .on(StatusCall.self) { (_, _) throws(CallStatus) in self.device.status(connections: self.connections) },
+        ]
+    }
+
+    private var guestRoutes: [Route<Connection>] {
+        [
+            proxyChannelRoute { (guest) throws(CallStatus) in
+                try self.device.ensureGuest(guest.id)
+                self.connections += 1
+                return (TwinTable(), [])
+            },
+            .on(DeviceCalls.GuestSecret.self) { (_, proxy) throws(CallStatus) in
+                Blob(try self.device.guestSecret(try proxy.knownGuest().id))
+            },
+            .on(DeviceCalls.ForgetGuest.self) { (request, _) throws(CallStatus) in
+                guard let guest = GuestID(request.bytes) else { throw .malformed }
+                try self.device.forgetGuest(guest)
+                return Nothing()
+            },
+            .on(DeviceCalls.Describe.self) { (_, _) throws(CallStatus) in try self.device.describe() },
+            .on(DeviceCalls.Random.self) { (count, _) throws(CallStatus) in
+                guard count <= DeviceCalls.Random.countMax else { throw .malformed }
+                return Blob(try self.device.random(Int(count)))
+            },
+        ]
+    }
+
+    private var twinRoutes: [Route<Connection>] {
+        [
+            .on(DeviceCalls.Create.self) { (request, proxy) throws(CallStatus) in
+                try self.device.create(request.spec, data: request.data, for: try proxy.knownGuest().id)
+            },
+            .on(DeviceCalls.Load.self) { (blob, proxy) throws(CallStatus) in
+                try proxy.state.add(Twin(blob, of: try proxy.knownGuest().id))
+            },
+            .on(DeviceCalls.Release.self) { (handle, proxy) throws(CallStatus) in
+                try proxy.state.remove(handle)
+                return Nothing()
+            },
+        ]
+    }
+
+    private var useRoutes: [Route<Connection>] {
+        [
+            .on(DeviceCalls.Sign.self) { (request, proxy) throws(CallStatus) in
+                try self.device.sign(request.digest, request.scheme, with: try proxy.state[request.handle])
+            },
+            .on(DeviceCalls.DecryptRSA.self) { (request, proxy) throws(CallStatus) in
+                Blob(try self.device.decryptRSA(
+                    request.cipherText, request.scheme, label: request.label, with: try proxy.state[request.handle]))
+            },
+            .on(DeviceCalls.Agree.self) { (request, proxy) throws(CallStatus) in
+                try self.device.agree(request.point, with: try proxy.state[request.handle])
+            },
+            .on(DeviceCalls.Unseal.self) { (handle, proxy) throws(CallStatus) in
+                Blob(try self.device.unseal(try proxy.state[handle]))
+            },
+            .on(DeviceCalls.HMAC.self) { (request, proxy) throws(CallStatus) in
+                Blob(try self.device.hmac(request.hash, request.data, with: try proxy.state[request.handle]))
+            },
+        ]
+    }
+}

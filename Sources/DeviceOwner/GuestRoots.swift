@@ -1,0 +1,146 @@
+// Each guest's root key and sealed secret: made once, kept as wrapped blobs in a file of the guest's own.
+import GuestIdentity
+import SystemMap
+import TPMCrypto
+import TPMWire
+import Wire
+
+/// An object outside the chip.
+struct WrappedObject: WireCodable, Equatable {
+    let area: PublicArea
+    let wrapped: [UInt8]
+
+    init(area: PublicArea, wrapped: [UInt8]) {
+        self.area = area
+        self.wrapped = wrapped
+    }
+    init(from reader: inout WireReader) throws(WireError) {
+        area = try reader.value(Sized<PublicArea>.self).value
+        wrapped = try reader.sized16(max: TwinBlob.privateMax)
+    }
+    func encode(to writer: inout WireWriter) {
+        writer.sized16(area)
+        writer.sized16(wrapped)
+    }
+    func key(_ guest: GuestID) -> ObjectKey { ObjectKey(guest, area, wrapped) }
+}
+
+/// File: u8 version, the root key's TPM2B_PUBLIC and TPM2B_PRIVATE, the sealed secret's.
+/// That both are this guest's, the chip vouches for: the guest's id is a part of their public areas.
+struct GuestRecord: WireCodable, Equatable {
+    let root: WrappedObject
+    let secret: WrappedObject
+    private static let version: UInt8 = 1
+    static let largest = 8192
+
+    init(root: WrappedObject, secret: WrappedObject) {
+        self.root = root
+        self.secret = secret
+    }
+    init(from reader: inout WireReader) throws(WireError) {
+        guard try reader.u8() == Self.version else { throw .invalid(0) }
+        root = try reader.value()
+        secret = try reader.value()
+    }
+    func encode(to writer: inout WireWriter) {
+        writer.u8(Self.version)
+        writer.value(root)
+        writer.value(secret)
+    }
+
+    func belongs(to guest: GuestID) -> Bool {
+        RootTemplate.guest(guest).isTemplate(of: root.area) && RootTemplate.secret(guest).isTemplate(of: secret.area)
+    }
+}
+
+final class GuestRoots {
+    /// Bytes of a guest's secret.
+    static let secretSize = 32
+
+    private let chip: Chip
+    private let cache: ObjectCache
+    private let instance: Instance
+    private let hostRoot: HostRoot
+    private var records: [GuestID: GuestRecord] = [:]
+
+    init(_ chip: Chip, _ cache: ObjectCache, _ instance: Instance, _ hostRoot: HostRoot) {
+        self.chip = chip
+        self.cache = cache
+        self.instance = instance
+        self.hostRoot = hostRoot
+    }
+
+    /// How many guests have used the chip since we started.
+    var count: Int { records.count }
+
+    /// Makes the guest's root key and secret, if it has none.
+    func ensure(_ guest: GuestID) throws(ChipError) {
+        guard try record(guest) == nil else { return }
+        let record = try make(guest)
+        do throws(Failure) {
+            try Files.makeDirectory(instance.deviceDirectory + "/guests", mode: 0o700)
+            try Files.write(instance.guestRecord(guest), record.wire, mode: 0o600, replacing: false)
+        } catch { throw .refused(error.message) }
+        records[guest] = record
+    }
+
+    /// The guest's root key, in the chip.
+    func root(_ guest: GuestID) throws(ChipError) -> Entity {
+        guard let record = try record(guest) else { throw .refused("the guest \(guest.hex) is forgotten") }
+        return try load(record.root, guest)
+    }
+
+    /// Unseals the guest's secret.
+    func secret(_ guest: GuestID) throws(ChipError) -> [UInt8] {
+        guard let record = try record(guest) else { throw .refused("the guest \(guest.hex) is forgotten") }
+        let handle = try cache.handle(record.secret.key(guest)) { () throws(ChipError) in
+            try chip.load(record.secret.area, record.secret.wrapped, under: load(record.root, guest))
+        }
+        let secret = try chip.unseal(Entity(handle, name: record.secret.area.name))
+        guard secret.count == Self.secretSize else { throw .garbage }
+        return secret
+    }
+
+    /// Destroys what makes the guest's objects readable.
+    func forget(_ guest: GuestID) throws(ChipError) {
+        records[guest] = nil
+        do throws(Failure) { try Files.remove(instance.guestRecord(guest)) } catch { throw .refused(error.message) }
+        try cache.forget(guest)
+    }
+
+    private func record(_ guest: GuestID) throws(ChipError) -> GuestRecord? {
+        if let record = records[guest] { return record }
+        let path = instance.guestRecord(guest)
+        let bytes: [UInt8]
+        do throws(Failure) {
+            guard let read = try Files.read(path, max: GuestRecord.largest) else { return nil }
+            bytes = read
+        } catch { throw .refused(error.message) }
+        guard let record = try? GuestRecord(wire: bytes), record.belongs(to: guest) else {
+            throw .refused("\(path) is damaged or another guest's; it was left alone, and the guest cannot use the chip")
+        }
+        records[guest] = record
+        return record
+    }
+
+    private func make(_ guest: GuestID) throws(ChipError) -> GuestRecord {
+        // The parent is persistent, which takes a slot while it is used.
+        try cache.reserve(2)
+        let made = try chip.create(RootTemplate.guest(guest), data: [], under: hostRoot.entity)
+        let root = WrappedObject(area: made.area, wrapped: made.wrapped)
+        // No single generator is trusted alone.
+        var secret = zip(try chip.random(Self.secretSize), randomBytes(Self.secretSize)).map { $0 ^ $1 }
+        defer { wipe(&secret) }
+        let parent = try load(root, guest)
+        try cache.reserve(1)
+        let sealed = try chip.create(RootTemplate.secret(guest), data: secret, under: parent)
+        return GuestRecord(root: root, secret: WrappedObject(area: sealed.area, wrapped: sealed.wrapped))
+    }
+
+    private func load(_ root: WrappedObject, _ guest: GuestID) throws(ChipError) -> Entity {
+        let handle = try cache.handle(root.key(guest), slots: 2) { () throws(ChipError) in
+            try chip.load(root.area, root.wrapped, under: hostRoot.entity)
+        }
+        return Entity(handle, name: root.area.name)
+    }
+}

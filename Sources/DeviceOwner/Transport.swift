@@ -1,0 +1,186 @@
+// The way to the chip: one command, one response, within a time limit.
+import CSystem
+import Glibc
+import IPC
+import SystemMap
+import TPMWire
+import Wire
+
+/// Why a command to the chip brought no good answer.
+package enum ChipError: Error, Equatable {
+    /// The chip cannot be reached, or the connection broke; what was loaded there may be lost.
+    case gone(String)
+    /// No answer within the time limit.
+    case timeout
+    /// The answer does not decode, or its HMAC is wrong.
+    case garbage
+    /// The chip is not the one that the records speak of; an operator has to look.
+    case refused(String)
+    case rc(TPMRC)
+}
+
+/// A connection to a chip. After an error it is of no use any more.
+protocol Transport: AnyObject {
+    /// - Parameters:
+    ///   - command: a whole command.
+    ///   - limit: in milliseconds, for the answer to be complete.
+    /// - Returns: a whole response, whose size is what its header says.
+    func exchange(_ command: [UInt8], limit: Int) throws(ChipError) -> [UInt8]
+}
+
+/// Where the chip is: `stream:PATH` or `stream:ADDRESS:PORT` (a simulator, one persistent connection), or any string that
+/// libtss2's TCTI loader understands (`device:/dev/tpm0`, `swtpm:…`).
+package enum ChipAddress: Sendable, Equatable, CustomStringConvertible {
+    case stream(String)
+    case tcti(String)
+
+    package static let standard = "device:/dev/tpm0"
+    private static let streamPrefix = "stream:"
+
+    package init(_ text: String) {
+        self = text.hasPrefix(Self.streamPrefix)
+            ? .stream(String(text.dropFirst(Self.streamPrefix.count))) : .tcti(text)
+    }
+
+    package var description: String {
+        switch self {
+        case .stream(let place): Self.streamPrefix + place
+        case .tcti(let configuration): configuration
+        }
+    }
+
+    func connect(limit: Int) throws(ChipError) -> any Transport {
+        switch self {
+        case .stream(let place): try StreamTransport(place, limit: limit)
+        case .tcti(let configuration): try TCTITransport(configuration)
+        }
+    }
+}
+
+/// The largest response of any chip (MAX_RESPONSE_SIZE is 4096 everywhere known).
+let responseMax = 8192
+
+/// The size that a response's header states, once the header is there.
+/// - Throws: `garbage` for a size that no response has.
+func responseSize(_ bytes: ArraySlice<UInt8>) throws(ChipError) -> Int? {
+    guard bytes.count >= MessageHeader.size else { return nil }
+    var reader = WireReader(bytes.prefix(MessageHeader.size))
+    guard let header = try? reader.value(MessageHeader.self), (MessageHeader.size...responseMax).contains(Int(header.size))
+    else { throw .garbage }
+    return Int(header.size)
+}
+
+/// Milliseconds of a clock that only runs forward.
+func milliseconds() -> Int { nanoseconds() / 1_000_000 }
+
+func nanoseconds() -> Int {
+    var now = timespec()
+    clock_gettime(CLOCK_MONOTONIC, &now)
+    return now.tv_sec * 1_000_000_000 + now.tv_nsec
+}
+
+/// Waits for an event on a descriptor until `deadline` (of `milliseconds()`).
+func wait(_ descriptor: Int32, for events: Int32, until deadline: Int) throws(ChipError) {
+    while true {
+        var polled = pollfd(fd: descriptor, events: Int16(events), revents: 0)
+        let left = max(0, deadline - milliseconds())
+        let ready = poll(&polled, 1, Int32(clamping: left))
+        if ready > 0 { return }
+        if ready < 0 && errno != EINTR { throw .gone(describe(errno: errno)) }
+        if ready == 0 && left == 0 { throw .timeout }
+    }
+}
+
+/// A stream socket on which responses follow commands: what simulated chips serve.
+final class StreamTransport: Transport {
+    private let descriptor: Descriptor
+    private var buffer = [UInt8](repeating: 0, count: responseMax)
+
+    /// - Parameter place: a path (with a slash), or a numeric IPv4 address and a port.
+    init(_ place: String, limit: Int) throws(ChipError) {
+        let family = place.contains("/") ? AF_UNIX : AF_INET
+        let type = Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue) | Int32(SOCK_NONBLOCK.rawValue)
+        let raw = socket(family, type, 0)
+        guard raw >= 0 else { throw .gone(describe(errno: errno)) }
+        descriptor = Descriptor(owning: raw)
+        let result = family == AF_UNIX
+            ? withUnixAddress(place) { Glibc.connect(raw, $0, $1) } : Self.connectIPv4(raw, place)
+        guard let result else { throw .gone("“\(place)” is no path or address:port") }
+        if result == 0 { return }
+        guard errno == EINPROGRESS else { throw .gone(describe(errno: errno)) }
+        try wait(raw, for: POLLOUT, until: milliseconds() + limit)
+        var problem: Int32 = 0
+        var size = socklen_t(MemoryLayout<Int32>.size)
+        guard getsockopt(raw, SOL_SOCKET, SO_ERROR, &problem, &size) == 0, problem == 0 else {
+            throw .gone(describe(errno: problem))
+        }
+    }
+
+    private static func connectIPv4(_ raw: Int32, _ place: String) -> Int32? {
+        let parts = place.split(separator: ":", omittingEmptySubsequences: false)
+        guard parts.count == 2, let port = UInt16(parts[1]) else { return nil }
+        var address = sockaddr_in()
+        address.sin_family = sa_family_t(AF_INET)
+        address.sin_port = port.bigEndian
+        guard inet_pton(AF_INET, String(parts[0]), &address.sin_addr) == 1 else { return nil }
+        var on: Int32 = 1
+        setsockopt(raw, Int32(IPPROTO_TCP), TCP_NODELAY, &on, socklen_t(MemoryLayout<Int32>.size))
+        return withUnsafePointer(to: &address) { pointer in
+            // SAFETY: sockaddr_in is read as the sockaddr that it begins with, as the socket calls define.
+            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                Glibc.connect(raw, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
+            }
+        }
+    }
+
+    func exchange(_ command: [UInt8], limit: Int) throws(ChipError) -> [UInt8] {
+        let deadline = milliseconds() + limit
+        try checkQuiet()
+        try send(command, until: deadline)
+        return try receive(until: deadline)
+    }
+
+    /// Nothing may have come before it was asked for: it would be taken for the answer.
+    private func checkQuiet() throws(ChipError) {
+        var byte: UInt8 = 0
+        let count = recv(descriptor.raw, &byte, 1, Int32(MSG_PEEK) | Int32(MSG_DONTWAIT))
+        if count > 0 { throw .garbage }
+        guard count < 0, errno == EAGAIN else { throw .gone("the chip closed the connection") }
+    }
+
+    private func send(_ command: [UInt8], until deadline: Int) throws(ChipError) {
+        var done = 0
+        while done < command.count {
+            // SAFETY: `done` is below the count, so the range is inside the array.
+            let sent = command.withUnsafeBytes {
+                Glibc.send(descriptor.raw, $0.baseAddress! + done, command.count - done, Int32(MSG_NOSIGNAL))
+            }
+            if sent > 0 {
+                done += sent
+            } else if errno == EAGAIN {
+                try wait(descriptor.raw, for: POLLOUT, until: deadline)
+            } else if errno != EINTR {
+                throw .gone(describe(errno: errno))
+            }
+        }
+    }
+
+    private func receive(until deadline: Int) throws(ChipError) -> [UInt8] {
+        var filled = 0
+        while true {
+            if let size = try responseSize(buffer[..<filled]), filled >= size {
+                guard filled == size else { throw .garbage }
+                defer { for i in 0..<filled { buffer[i] = 0 } }
+                return Array(buffer[..<filled])
+            }
+            try wait(descriptor.raw, for: POLLIN, until: deadline)
+            // SAFETY: responseSize refuses sizes above the buffer's, so while the response is not whole there is room.
+            let count = buffer.withUnsafeMutableBytes {
+                recv(descriptor.raw, $0.baseAddress! + filled, $0.count - filled, 0)
+            }
+            if count == 0 { throw .gone("the chip closed the connection") }
+            if count < 0 && errno != EINTR && errno != EAGAIN { throw .gone(describe(errno: errno)) }
+            filled += max(0, count)
+        }
+    }
+}

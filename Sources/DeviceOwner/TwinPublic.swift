@@ -1,0 +1,79 @@
+// The public areas of everything that the device owner has the chip make: one pure function for each kind.
+import SystemMap
+import TPMCrypto
+import TPMWire
+
+extension TwinSpec {
+    /// TPMT_PUBLIC of the twin: unrestricted, scheme NULL, noDA, fixed to this chip and to its parent, empty auth (D2).
+    /// - Parameter unique: empty for a template.
+    func publicArea(unique: PublicArea.Unique) -> PublicArea {
+        var attributes: ObjectAttributes = [.fixedTPM, .fixedParent, .userWithAuth, .noDA]
+        if sensitiveDataOrigin { attributes.insert(.sensitiveDataOrigin) }
+        switch kind {
+        case .rsa, .ecc:
+            if sign { attributes.insert(.sign) }
+            if decrypt { attributes.insert(.decrypt) }
+        case .hmac:
+            // With sign alone the scheme would have to name one hash; with both, TPM2_HMAC takes any (Part 2, 12.2.3.3).
+            attributes.formUnion([.sign, .decrypt])
+        case .sealed: break
+        }
+        return PublicArea(nameAlgorithm: nameAlgorithm, attributes: attributes, parameters: parameters, unique: unique)
+    }
+
+    private var parameters: PublicArea.Parameters {
+        switch kind {
+        case .rsa(let bits, let exponent): .rsa(symmetric: .null, scheme: .null, keyBits: bits, exponent: exponent)
+        case .ecc(let curve): .ecc(symmetric: .null, scheme: .null, curve: curve, kdf: .null)
+        case .hmac, .sealed: .keyedHash(scheme: .null)
+        }
+    }
+
+    /// What TPM2_Create is given.
+    var template: PublicArea {
+        switch kind {
+        case .rsa: publicArea(unique: .rsa([]))
+        case .ecc: publicArea(unique: .ecc(ECCPoint(x: [], y: [])))
+        case .hmac, .sealed: publicArea(unique: .digest([]))
+        }
+    }
+}
+
+enum RootTemplate {
+    private static let protection = SymmetricDefinition.aes(keyBits: 128, mode: .cfb)
+    private static let storage: ObjectAttributes = [
+        .fixedTPM, .fixedParent, .sensitiveDataOrigin, .userWithAuth, .noDA, .restricted, .decrypt,
+    ]
+
+    /// The host root: a storage primary. Its unique field makes it paratpm's own, whoever else uses the hierarchy.
+    static let host = storageKey(
+        unique: ECCPoint(x: digest(.sha256, Array("paratpm host root".utf8)), y: []), label: [])
+
+    /// A guest's root, child of the host root. Its authPolicy holds the guest's id: as a policy nothing can satisfy it, and
+    /// nothing needs to; as a part of the Name it ties the key to its guest.
+    static func guest(_ guest: GuestID) -> PublicArea {
+        storageKey(unique: ECCPoint(x: [], y: []), label: guest.bytes)
+    }
+
+    /// A guest's sealed secret, child of its root.
+    static func secret(_ guest: GuestID) -> PublicArea {
+        PublicArea(
+            nameAlgorithm: .sha256, attributes: [.fixedTPM, .fixedParent, .userWithAuth, .noDA], authPolicy: guest.bytes,
+            parameters: .keyedHash(scheme: .null), unique: .digest([]))
+    }
+
+    private static func storageKey(unique: ECCPoint, label: [UInt8]) -> PublicArea {
+        PublicArea(
+            nameAlgorithm: .sha256, attributes: storage, authPolicy: label,
+            parameters: .ecc(symmetric: protection, scheme: .null, curve: .p256, kdf: .null), unique: .ecc(unique))
+    }
+}
+
+extension PublicArea {
+    /// Whether `made` is what a chip may make of this template: the same in all but the unique field.
+    func isTemplate(of made: PublicArea) -> Bool {
+        var template = self
+        template.unique = made.unique
+        return template == made
+    }
+}
