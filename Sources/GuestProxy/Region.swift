@@ -1,0 +1,110 @@
+// Reading one region of the state file: what is whole, what was never finished, what is damaged.
+import VirtualTPM
+
+/// What a region holds.
+enum Region {
+    /// Its first sector is zero. Bytes behind it are the remains of a checkpoint or of a clearing that was cut short;
+    /// `newest` is the highest sequence number among them.
+    case empty(hasRemains: Bool, newest: UInt64?)
+    /// A checkpoint whose writing was cut short.
+    case unfinished
+    case whole(Chain)
+
+    /// A checkpoint and the batches behind it.
+    struct Chain {
+        let first: RecordHeader
+        var records: [RecordKey: [UInt8]] = [:]
+        /// Sequence number and tag of the last record.
+        var sequence: UInt64
+        var tag: [UInt8]
+        /// From the region's start: where the next record goes, in bytes.
+        var end = 0
+        /// A record whose writing was cut short stands at `end`.
+        var isTorn = false
+    }
+}
+
+/// Walks through the bytes of a region.
+struct RegionReader {
+    let bytes: [UInt8]
+    /// Offset of the region in the file.
+    let base: Int
+    let keys: JournalKeys
+
+    func read() throws(JournalError) -> Region {
+        if isZero(0..<JournalLayout.sector) {
+            return .empty(hasRemains: !isZero(0..<bytes.count), newest: newestHeader(behind: 0))
+        }
+        guard let first = header(at: 0), first.kind == .checkpoint else { throw damaged("the checkpoint's header", at: 0) }
+        var chain = Region.Chain(first: first, sequence: first.sequence, tag: first.previous)
+        guard try append(first, to: &chain) else { return .unfinished }
+        while chain.end < bytes.count, !chain.isTorn, try !endsCleanly(&chain) {
+            guard let next = header(at: chain.end), next.kind == .batch else { throw damaged("a record's header", at: chain.end) }
+            guard next.previous == chain.tag, next.sequence == chain.sequence &+ 1 else {
+                throw damaged("the order of the records", at: chain.end)
+            }
+            chain.isTorn = try !append(next, to: &chain)
+        }
+        return .whole(chain)
+    }
+
+    /// Adds the record at the chain's end. False: its writing was cut short.
+    private func append(_ header: RecordHeader, to chain: inout Region.Chain) throws(JournalError) -> Bool {
+        guard header.span <= bytes.count - chain.end else { throw damaged("a record's length", at: chain.end) }
+        let span = chain.end..<chain.end + header.span
+        let record = Array(bytes[span])
+        guard let changes = keys.open(header, record, at: base + span.lowerBound) else {
+            guard hasUnwrittenSector(span), isZero(span.upperBound..<bytes.count) else {
+                throw damaged("a record", at: span.lowerBound)
+            }
+            return false
+        }
+        do { try ChangeList.apply(changes, to: &chain.records) } catch { throw damaged("a record's content", at: span.lowerBound) }
+        chain.sequence = header.sequence
+        chain.tag = Array(record.suffix(RecordHeader.tagSize))
+        chain.end = span.upperBound
+        return true
+    }
+
+    /// Whether no further record begins at the chain's end. If bytes of one stand behind a first sector that never came, the
+    /// chain is torn; but where an authentic header follows, the missing record was whole once.
+    private func endsCleanly(_ chain: inout Region.Chain) throws(JournalError) -> Bool {
+        guard isZero(chain.end..<chain.end + RecordHeader.size) else { return false }
+        if isZero(chain.end..<bytes.count) { return true }
+        let sectorEnd = min(bytes.count, (chain.end / JournalLayout.sector + 1) * JournalLayout.sector)
+        guard isZero(chain.end..<sectorEnd), newestHeader(behind: chain.end) == nil else {
+            throw damaged("a missing record", at: chain.end)
+        }
+        chain.isTorn = true
+        return true
+    }
+
+    /// The sector is the unit of writing: one that is still zero, where the record has bytes, was never written.
+    private func hasUnwrittenSector(_ span: Range<Int>) -> Bool {
+        var start = span.lowerBound
+        while start < span.upperBound {
+            let end = min(span.upperBound, (start / JournalLayout.sector + 1) * JournalLayout.sector)
+            if isZero(start..<end) { return true }
+            start = end
+        }
+        return false
+    }
+
+    private func header(at offset: Int) -> RecordHeader? {
+        keys.header(Array(bytes[offset..<offset + RecordHeader.size]), at: base + offset)
+    }
+
+    /// The highest sequence number of any authentic header behind `offset`.
+    private func newestHeader(behind offset: Int) -> UInt64? {
+        var newest: UInt64?
+        for slot in stride(from: offset + RecordHeader.size, to: bytes.count, by: RecordHeader.size)
+        where !isZero(slot..<slot + RecordHeader.size) {
+            if let header = header(at: slot) { newest = max(newest ?? 0, header.sequence) }
+        }
+        return newest
+    }
+
+    private func isZero(_ range: Range<Int>) -> Bool { bytes[range].allSatisfy { $0 == 0 } }
+
+    private func damaged(_ what: String, at offset: Int) -> JournalError { .damaged(what, offset: base + offset) }
+}

@@ -1,0 +1,55 @@
+// The bytes of the state file: whole reads, whole writes, and the barrier between them.
+import Glibc
+
+/// An open file or block device. Tests put one in its place that can lose power.
+package class StateFile {
+    private let descriptor: Int32
+
+    /// - Parameter descriptor: open for reading and writing; it stays the caller's.
+    package init(descriptor: Int32) { self.descriptor = descriptor }
+
+    /// Bytes that the file has, or the block device, whose size is not ours to choose.
+    package func size() throws(JournalError) -> (bytes: Int, isFixed: Bool) {
+        var status = stat()
+        guard fstat(descriptor, &status) == 0 else { throw .io("read the size of", errno) }
+        guard status.st_mode & S_IFMT == S_IFBLK else { return (Int(status.st_size), false) }
+        let end = lseek(descriptor, 0, SEEK_END)
+        guard end >= 0 else { throw .io("read the size of", errno) }
+        return (Int(end), true)
+    }
+
+    /// Gives an empty file its full size.
+    package func extend(to size: Int) throws(JournalError) {
+        guard ftruncate(descriptor, off_t(size)) == 0 else { throw .io("extend", errno) }
+    }
+
+    /// Exactly `count` bytes.
+    package func read(at offset: Int, count: Int) throws(JournalError) -> [UInt8] {
+        var bytes = [UInt8](repeating: 0, count: count)
+        var done = 0
+        while done < count {
+            // SAFETY: `done` < `count`, the buffer's size, which also bounds the read.
+            let read = bytes.withUnsafeMutableBytes { pread(descriptor, $0.baseAddress! + done, count - done, off_t(offset + done)) }
+            if read < 0, errno == EINTR { continue }
+            guard read > 0 else { throw .io("read", read < 0 ? errno : EIO) }
+            done += read
+        }
+        return bytes
+    }
+
+    package func write(_ bytes: [UInt8], at offset: Int) throws(JournalError) {
+        var done = 0
+        while done < bytes.count {
+            // SAFETY: `done` < `count`, the buffer's size, which also bounds the write.
+            let written = bytes.withUnsafeBytes { pwrite(descriptor, $0.baseAddress! + done, bytes.count - done, off_t(offset + done)) }
+            if written < 0, errno == EINTR { continue }
+            guard written > 0 else { throw .io("write", written < 0 ? errno : EIO) }
+            done += written
+        }
+    }
+
+    /// What was written is on the medium when this returns.
+    package func synchronize() throws(JournalError) {
+        guard fdatasync(descriptor) == 0 else { throw .io("synchronize", errno) }
+    }
+}
