@@ -7,7 +7,6 @@
 #include <openssl/crypto.h>
 #include <openssl/ec.h>
 #include <openssl/err.h>
-#include <openssl/evp.h>
 #include <openssl/modes.h>
 #include <openssl/obj_mac.h>
 #include <openssl/rand.h>
