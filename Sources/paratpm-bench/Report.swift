@@ -1,0 +1,113 @@
+// What came out, against the goals: as text and as JSON.
+import TPMWire
+
+/// Many of a kind at once.
+struct Crowd {
+    /// From exec to the first answered command.
+    let startup: Times
+    /// Of one, on average.
+    let memory: Memory
+}
+
+struct Report {
+    let operations: [Row]
+    let stock: Crowd
+    let guests: Crowd
+
+    /// A measured value that should stay below a limit.
+    private struct Goal {
+        let value: Double
+        let limit: Double
+        let meaning: String
+        var isMet: Bool { value <= limit }
+        var verdict: String { isMet ? "met" : "MISSED" }
+    }
+
+    private func goal(_ row: Row) -> Goal {
+        let (chip, stock, guest) = (row.times[0].p50, row.times[1].p50, row.times[2].p50)
+        switch (row.code, CommandTable.row(row.code)?.commandClass) {
+        case (.createPrimary, _) where row.name.hasSuffix("again"):
+            let first = operations.first { $0.code == .createPrimary }?.times[2].p50 ?? guest
+            return Goal(value: guest, limit: first / 20, meaning: "1/20 of the first")
+        case (.pcrRead, _): return Goal(value: guest / stock, limit: 1.3, meaning: "1.3 x swtpm")
+        case (.startAuthSession, _) where row.name.contains("NULL"), (_, .answered):
+            return Goal(value: guest / stock, limit: 2, meaning: "2 x swtpm")
+        default: return Goal(value: guest, limit: 1.15 * chip + 60, meaning: "1.15 x chip + 60 us")
+        }
+    }
+
+    private var memoryGoal: Goal {
+        Goal(value: guests.memory.privateDirty, limit: stock.memory.privateDirty, meaning: "one swtpm's")
+    }
+
+    // MARK: Text
+
+    var text: String {
+        var lines = ["Round trips in microseconds, p50 / p99"]
+        lines.append(columns("", "chip directly", "stock swtpm", "paratpm guest", "x swtpm", "goal", ""))
+        for row in operations {
+            let goal = goal(row)
+            let cells = row.times.map { "\(short($0.p50)) / \(short($0.p99))" }
+            lines.append(columns(
+                row.name, cells[0], cells[1], cells[2], fixed(row.times[2].p50 / row.times[1].p50), goal.meaning, goal.verdict))
+        }
+        lines += ["", "One of \(Bench.crowd) at once"]
+        lines.append(columns("", "", "stock swtpm", "paratpm guest", "x swtpm", "goal", ""))
+        let (theirs, ours) = (stock.memory, guests.memory)
+        lines.append(columns(
+            "private dirty memory, kB", "", short(theirs.privateDirty), short(ours.privateDirty),
+            fixed(ours.privateDirty / theirs.privateDirty), memoryGoal.meaning, memoryGoal.verdict))
+        lines.append(columns(
+            "PSS, kB", "", short(theirs.proportional), short(ours.proportional), fixed(ours.proportional / theirs.proportional), "", ""))
+        lines.append(columns(
+            "start to first answer, us", "", short(stock.startup.p50), short(guests.startup.p50),
+            fixed(guests.startup.p50 / stock.startup.p50), "", ""))
+        return lines.joined(separator: "\n")
+    }
+
+    private func columns(_ cells: String...) -> String {
+        let widths = [34, 19, 19, 19, 8, 20, 6]
+        let padded = zip(cells, widths).map { cell, width in cell + String(repeating: " ", count: max(1, width - cell.count)) }
+        var line = padded.joined()
+        while line.hasSuffix(" ") { line.removeLast() }
+        return line
+    }
+
+    private func fixed(_ value: Double) -> String {
+        let hundredths = Int((value * 100).rounded())
+        let fraction = String(hundredths % 100)
+        return "\(hundredths / 100)." + (fraction.count == 1 ? "0" : "") + fraction
+    }
+
+    private func short(_ value: Double) -> String { value < 100 ? fixed(value) : String(Int(value.rounded())) }
+
+    // MARK: JSON
+
+    var json: String {
+        let rows = operations.map { row in
+            let goal = goal(row)
+            let names = ["chip", "swtpm", "guest"]
+            let times = zip(names, row.times).map { "\"\($0)\": \(json($1))" }.joined(separator: ", ")
+            return "    {\"name\": \"\(row.name)\", \(times), \"goal\": \"\(goal.meaning)\", \"met\": \(goal.isMet)}"
+        }
+        return """
+            {
+              "unit": "us",
+              "operations": [
+            \(rows.joined(separator: ",\n"))
+              ],
+              "crowd": {"size": \(Bench.crowd), "unit": "kB",
+                "swtpm": \(json(stock)),
+                "guest": \(json(guests)),
+                "memory_goal_met": \(memoryGoal.isMet)}
+            }
+            """
+    }
+
+    private func json(_ times: Times) -> String { "{\"p50\": \(fixed(times.p50)), \"p99\": \(fixed(times.p99))}" }
+
+    private func json(_ crowd: Crowd) -> String {
+        let memory = crowd.memory
+        return "{\"private_dirty\": \(fixed(memory.privateDirty)), \"pss\": \(fixed(memory.proportional)), \"startup_us\": \(json(crowd.startup))}"
+    }
+}
