@@ -12,9 +12,13 @@ package final class PCRServer {
     package typealias Connection = ServiceConnection<GuestPCRs?>
 
     private let instance: Instance
+    private let guestsMax: Int
     private var guests: [GuestID: GuestPCRs] = [:]
 
-    package init(_ instance: Instance) { self.instance = instance }
+    package init(_ instance: Instance, guestsMax: Int = PCRServer.guestsMax) {
+        self.instance = instance
+        self.guestsMax = guestsMax
+    }
 
     package var service: Service<GuestPCRs?> {
         Service(
@@ -26,7 +30,7 @@ package final class PCRServer {
     /// A guest comes into being when its door first says something about it, without power.
     private func guest(of known: KnownGuest) throws(CallStatus) -> GuestPCRs {
         if let guest = guests[known.id] { return guest }
-        guard guests.count < Self.guestsMax else { throw .quota }
+        guard guests.count < guestsMax else { throw .quota }
         guard let guest = GuestPCRs() else { throw .unavailable }
         guests[known.id] = guest
         return guest
@@ -128,6 +132,6 @@ package final class PCRServer {
             let power = values.started ? "started" : "not started"
             return (key: "guest \(id.hex)", value: "boot \(values.bootCount), \(power), locality \(values.locality), \(values.updateCounter) changes")
         }
-        return StatusReport([("guests", "\(guests.count) of \(Self.guestsMax)")] + lines.sorted { $0.key < $1.key })
+        return StatusReport([("guests", "\(guests.count) of \(guestsMax)")] + lines.sorted { $0.key < $1.key })
     }
 }
