@@ -22,13 +22,15 @@ struct Row {
     let times: [Times]
 }
 
-/// One operation on all TPMs, round by round in turn, so that whatever else the machine does falls on all alike.
+/// One operation on all TPMs, round by round in turn (and another one first each time), so that whatever else the
+/// machine does falls on all alike.
 func measure(_ operation: Operation, on tpms: [TPMClient]) throws(BenchError) -> Row {
     var prepared: [Prepared] = []
     for tpm in tpms { prepared.append(try operation.prepare(tpm)) }
     var samples = [[Int64]](repeating: [], count: tpms.count)
     for round in -operation.warmUp..<operation.rounds {
-        for i in tpms.indices {
+        for turn in tpms.indices {
+            let i = (turn + max(0, round)) % tpms.count
             let taken = try time(prepared[i], round, tpms[i], operation.code)
             if round >= 0 { samples[i].append(taken) }
         }
