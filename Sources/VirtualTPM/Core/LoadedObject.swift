@@ -77,9 +77,11 @@ final class LoadedObject {
         if case .publicOnly = backing { true } else { false }
     }
 
-    /// A storage key: restricted, decrypt, not sign, with its private part (Part 1, 25).
+    /// A storage key: restricted, decrypt, not sign, with its private part (Part 1, 25). A keyed hash of that kind is a
+    /// derivation parent.
     var isParent: Bool {
-        attributes.contains([.restricted, .decrypt]) && !attributes.contains(.sign) && !isPublicOnly && publicArea.nameAlgorithm != nil
+        attributes.contains([.restricted, .decrypt]) && !attributes.contains(.sign) && publicArea.type != .keyedHash
+            && !isPublicOnly && publicArea.nameAlgorithm != nil
     }
 }
 

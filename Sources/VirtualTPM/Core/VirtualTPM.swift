@@ -108,6 +108,7 @@ struct VolatileState {
     var hierarchies = VolatileHierarchies()
     var transient: TransientSlots
     var sessions: SessionTable
+    var random = RandomPool()
     /// The session whose audit digest covers every command since it began (Part 1, 19.6.6.3).
     var exclusiveAuditSession: TPMHandle?
     /// NV locks and data that last until the next TPM Reset or Restart.

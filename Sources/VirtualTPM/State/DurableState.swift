@@ -13,7 +13,7 @@ struct DurableState {
     var nv: [TPMHandle: NVIndex] = [:]
     var persistent: [TPMHandle: LoadedObject] = [:]
     /// Primaries that were made before (design: "Primaries are remembered"), by primary key digest.
-    var primaries: [[UInt8]: TwinBlob] = [:]
+    var primaries: [[UInt8]: RememberedPrimary] = [:]
 
     enum Record: Hashable {
         case hierarchies, lockout, clock
@@ -73,7 +73,7 @@ struct DurableState {
             case .clock: clock = try ClockState(wire: value)
             case .nv(let handle): nv[handle] = try NVIndex(wire: value)
             case .persistent(let handle): persistent[handle] = try ObjectRecord(wire: value).object(device: device)
-            case .primary(let digest): primaries[digest] = try TwinBlob(wire: value)
+            case .primary(let digest): primaries[digest] = try RememberedPrimary(wire: value)
             case nil: throw .invalid(0)
             }
         }

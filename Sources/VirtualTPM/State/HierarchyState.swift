@@ -77,6 +77,8 @@ struct VolatileHierarchies {
     /// The NULL hierarchy's proof and seed: new at every TPM Reset.
     var nullProof = Secret(randomBytes(32))
     var nullSeed = Secret(randomBytes(32))
+    /// The primaries that the chip made for the NULL hierarchy.
+    var nullPrimaries: [[UInt8]: RememberedPrimary] = [:]
 
     func isEnabled(_ hierarchy: TPMHandle) -> Bool {
         switch hierarchy {

@@ -1,0 +1,83 @@
+// Part 3, 14: asymmetric primitives.
+import TPMCrypto
+import TPMWire
+import Wire
+
+extension VirtualTPM {
+    /// TPM2B_DATA, in bytes (Part 2, 10.4.3)
+    private static let labelMax = 2 + HashAlgorithm.largestDigest
+
+    /// TPM2_RSA_Encrypt (14.2)
+    func rsaEncrypt(_ call: inout CommandCall) throws(TPMRC) -> Reply {
+        let (message, inScheme, label) = try rsaParameters(&call.parameters)
+
+        let key = try object(call.handles[0])
+        guard case .rsa(_, _, _, let exponent) = key.publicArea.parameters, case .rsa(let modulus) = key.publicArea.unique else {
+            throw TPMRC.key.handle(1)
+        }
+        guard key.attributes.contains(.decrypt) else { throw TPMRC.attributes.handle(1) }
+        let scheme = try rsaScheme(key, inScheme, label)
+        let cipherText = try RSAPublicKey(modulus: modulus, exponent: exponent).encrypt(message, scheme: scheme, label: label)
+        return Reply { $0.sized16(cipherText) }
+    }
+
+    /// TPM2_RSA_Decrypt (14.3)
+    func rsaDecrypt(_ call: inout CommandCall) throws(TPMRC) -> Reply {
+        let (cipherText, inScheme, label) = try rsaParameters(&call.parameters)
+
+        let key = try object(call.handles[0])
+        guard key.publicArea.type == .rsa else { throw TPMRC.key.handle(1) }
+        guard key.attributes.contains(.decrypt), !key.attributes.contains(.restricted) else { throw TPMRC.attributes.handle(1) }
+        let scheme = try rsaScheme(key, inScheme, label)
+        var message = try key.decryptRSA(cipherText, scheme: scheme, label: label)
+        defer { wipe(&message) }
+        return Reply { $0.sized16(message) }
+    }
+
+    private func rsaParameters(
+        _ parameters: inout ParameterReader
+    ) throws(TPMRC) -> (text: [UInt8], scheme: Scheme, label: [UInt8]) {
+        let text = try parameters.bytes(max: PublicArea.rsaMax)
+        let scheme = try parameters.read { (reader) throws(WireError) in try Scheme(from: &reader, field: .rsaDecrypt) }
+        let label = try parameters.bytes(max: Self.labelMax)
+        try parameters.finish()
+        return (text, scheme, label)
+    }
+
+    private func rsaScheme(_ key: LoadedObject, _ given: Scheme, _ label: [UInt8]) throws(TPMRC) -> Scheme {
+        // A label has its terminating NUL.
+        guard label.last ?? 0 == 0 else { throw TPMRC.value.parameter(3) }
+        do throws(TPMRC) { return try encryptionScheme(for: key, given) } catch { throw error.parameter(2) }
+    }
+
+    /// TPM2_ECDH_KeyGen (14.4)
+    func ecdhKeyGen(_ call: inout CommandCall) throws(TPMRC) -> Reply {
+        try call.parameters.finish()
+
+        let key = try object(call.handles[0])
+        guard case .ecc(_, _, let curve, _) = key.publicArea.parameters, case .ecc(let point) = key.publicArea.unique else {
+            throw TPMRC.key.handle(1)
+        }
+        let ephemeral = ECCKeyPair.generate(curve)
+        guard let shared = ephemeral.agree(point) else { throw TPMRC.key.handle(1) }
+        return Reply {
+            $0.sized16(shared)
+            $0.sized16(ephemeral.publicPoint)
+        }
+    }
+
+    /// TPM2_ECDH_ZGen (14.5)
+    func ecdhZGen(_ call: inout CommandCall) throws(TPMRC) -> Reply {
+        let point = try call.parameters.next(Sized<ECCPoint>.self).value
+        try call.parameters.finish()
+
+        let key = try object(call.handles[0])
+        guard key.publicArea.type == .ecc else { throw TPMRC.key.handle(1) }
+        guard key.attributes.contains(.decrypt), !key.attributes.contains(.restricted) else { throw TPMRC.attributes.handle(1) }
+        let scheme = key.publicArea.parameters.scheme
+        guard scheme.isNull || scheme.algorithm == .ecdh else { throw TPMRC.scheme.handle(1) }
+        let shared: ECCPoint
+        do throws(TPMRC) { shared = try key.agree(point) } catch { throw error.parameter(1) }
+        return Reply { $0.sized16(shared) }
+    }
+}

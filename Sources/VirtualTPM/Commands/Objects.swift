@@ -1,0 +1,138 @@
+// Part 3, 12: object commands.
+import SystemMap
+import TPMCrypto
+import TPMWire
+import Wire
+
+extension VirtualTPM {
+    /// TPM2_Create (12.1)
+    func create(_ call: inout CommandCall) throws(TPMRC) -> Reply {
+        let request = try CreationRequest(&call.parameters)
+
+        let parent = try object(call.handles[0])
+        guard parent.isParent else { throw TPMRC.type.handle(1) }
+        try request.check(parent: parent, chip: device.chip)
+
+        let key = try makeKey(request.template, data: request.sensitive.data)
+        let name = key.publicArea.name
+        let evidence = try creationEvidence(request, parent: parent, hierarchy: parent.hierarchy, name: name)
+        let outPrivate = Envelope(key, authValue: request.sensitive.userAuth)
+            .sealed(key: keys.envelope(parentName: parent.name, name: name), name: name)
+        return Reply {
+            $0.sized16(outPrivate)
+            $0.sized16(key.publicArea)
+            $0.value(evidence)
+        }
+    }
+
+    /// TPM2_Load (12.2)
+    func load(_ call: inout CommandCall) throws(TPMRC) -> Reply {
+        let inPrivate = try call.parameters.bytes(max: Limits.privateMax)
+        let publicArea = try call.parameters.namedPublicArea()
+        try call.parameters.finish()
+
+        guard !inPrivate.isEmpty else { throw TPMRC.size.parameter(1) }
+        let parent = try object(call.handles[0])
+        guard parent.isParent else { throw TPMRC.type.handle(1) }
+        let name = publicArea.name
+        let envelope: Envelope
+        do throws(TPMRC) {
+            envelope = try Envelope(opening: inPrivate, key: keys.envelope(parentName: parent.name, name: name), name: name)
+        } catch {
+            throw error.parameter(1)
+        }
+        do throws(TPMRC) { try publicArea.checkAttributes(parent: parent.publicArea) } catch { throw error.parameter(2) }
+        guard let hash = publicArea.nameAlgorithm, let twin = envelope.twin(of: publicArea) else { throw TPMRC.hash.parameter(2) }
+
+        let loaded = LoadedObject(
+            publicArea: publicArea, name: name, qualifiedName: qualifiedName(parent: parent.qualifiedName, name: name, hash),
+            hierarchy: parent.hierarchy, authValue: Secret(envelope.authValue), backing: .twin(TwinReference(twin, device: device)),
+            isStClear: parent.isStClear || publicArea.attributes.contains(.stClear))
+        let handle = try volatile.transient.insert(.object(loaded))
+        return Reply(handle: handle) { $0.sized16(name) }
+    }
+
+    /// TPM2_LoadExternal (12.3)
+    func loadExternal(_ call: inout CommandCall) throws(TPMRC) -> Reply {
+        let sensitive = try call.parameters.sensitiveArea()
+        let publicArea = try call.parameters.next(Sized<PublicArea>.self).value
+        let hierarchy = try call.parameters.hierarchy()
+        try call.parameters.finish()
+
+        do throws(TPMRC) { try publicArea.checkOffered(by: device.chip) } catch { throw error.parameter(2) }
+        guard volatile.hierarchies.isEnabled(hierarchy) else { throw TPMRC.hierarchy.parameter(3) }
+        let backing: Backing
+        if let sensitive {
+            guard hierarchy == .null else { throw TPMRC.hierarchy.parameter(3) }
+            backing = .software(try externalSecret(sensitive, publicArea))
+        } else {
+            do throws(TPMRC) { try publicArea.checkSchemes(parent: nil) } catch { throw error.parameter(2) }
+            try publicArea.checkPublicKey()
+            backing = .publicOnly
+        }
+
+        let name = publicArea.name
+        let loaded = LoadedObject(
+            publicArea: publicArea, name: name, qualifiedName: name, hierarchy: hierarchy,
+            authValue: Secret(withoutTrailingZeros(sensitive?.authValue ?? [])), backing: backing, isExternal: true,
+            isStClear: publicArea.attributes.contains(.stClear))
+        let handle = try volatile.transient.insert(.object(loaded))
+        return Reply(handle: handle) { $0.sized16(name) }
+    }
+
+    /// The private part of a key that comes in the clear: it may not look as if this TPM had made it.
+    private func externalSecret(_ sensitive: SensitiveArea, _ publicArea: PublicArea) throws(TPMRC) -> Secret {
+        guard publicArea.attributes.isDisjoint(with: [.fixedTPM, .fixedParent, .restricted]) else {
+            throw TPMRC.attributes.parameter(2)
+        }
+        if let nameAlgorithm = publicArea.nameAlgorithm {
+            guard sensitive.seedValue.count <= nameAlgorithm.digestSize else { throw TPMRC.keySize.parameter(1) }
+        }
+        do throws(TPMRC) {
+            if publicArea.nameAlgorithm == nil {
+                try publicArea.checkSchemes(parent: nil)
+            } else {
+                try publicArea.checkAttributes(parent: nil)
+            }
+        } catch {
+            throw error.parameter(2)
+        }
+        return try publicArea.checkedSecret(sensitive)
+    }
+
+    /// TPM2_ReadPublic (12.4)
+    func readPublic(_ call: inout CommandCall) throws(TPMRC) -> Reply {
+        try call.parameters.finish()
+
+        if case .sequence = volatile.transient[call.handles[0]] { throw .sequence }
+        let object = try object(call.handles[0])
+        return Reply {
+            $0.sized16(object.publicArea)
+            $0.sized16(object.name)
+            $0.sized16(object.qualifiedName)
+        }
+    }
+
+    /// TPM2_Unseal (12.7)
+    func unseal(_ call: inout CommandCall) throws(TPMRC) -> Reply {
+        try call.parameters.finish()
+
+        let object = try object(call.handles[0])
+        guard object.publicArea.type == .keyedHash else { throw TPMRC.type.handle(1) }
+        guard object.attributes.isDisjoint(with: [.decrypt, .sign, .restricted]) else { throw TPMRC.attributes.handle(1) }
+        var data = try object.unseal()
+        defer { wipe(&data) }
+        return Reply { $0.sized16(data) }
+    }
+}
+
+extension ParameterReader {
+    /// TPM2B_SENSITIVE; nil for an empty one.
+    mutating func sensitiveArea() throws(TPMRC) -> SensitiveArea? {
+        try read { (reader) throws(WireError) in
+            var bytes = try reader.sized16(max: Limits.privateMax)
+            defer { wipe(&bytes) }
+            return bytes.isEmpty ? nil : try SensitiveArea(wire: bytes)
+        }
+    }
+}

@@ -1,0 +1,66 @@
+// Part 3, 20: signing and signature verification.
+import TPMCrypto
+import TPMWire
+import Wire
+
+extension VirtualTPM {
+    /// TPM2_VerifySignature (20.1)
+    func verifySignature(_ call: inout CommandCall) throws(TPMRC) -> Reply {
+        let digest = try call.parameters.bytes(max: HashAlgorithm.largestDigest)
+        let signature = try call.parameters.next(Signature.self)
+        try call.parameters.finish()
+
+        let key = try object(call.handles[0])
+        guard key.attributes.contains(.sign) else { throw TPMRC.attributes.handle(1) }
+        do throws(TPMRC) {
+            guard try key.verifies(signature, digest) else { throw .signature }
+        } catch {
+            throw error.parameter(2)
+        }
+        let validation = verifiedTicket(key.hierarchy, digest: digest, keyName: key.name)
+        return Reply { $0.value(validation) }
+    }
+
+    /// TPM2_Sign (20.2)
+    func sign(_ call: inout CommandCall) throws(TPMRC) -> Reply {
+        let digest = try call.parameters.bytes(max: HashAlgorithm.largestDigest)
+        let inScheme = try call.parameters.read { (reader) throws(WireError) in try Scheme.signing(&reader) }
+        let validation = try call.parameters.ticket(StructureTag.hashCheck)
+        try call.parameters.finish()
+
+        let key = try object(call.handles[0])
+        guard key.isSigningKey else { throw TPMRC.key.handle(1) }
+        guard !key.attributes.contains(.x509sign) else { throw TPMRC.attributes.handle(1) }
+        let scheme: Scheme
+        do throws(TPMRC) { scheme = try signingScheme(for: key, inScheme) } catch { throw error.parameter(2) }
+        guard let hash = scheme.hash else { throw TPMRC.scheme.parameter(2) }
+        if key.attributes.contains(.restricted) || !validation.digest.isEmpty {
+            guard isGenuine(hashCheck: validation, hash, digest: digest) else { throw TPMRC.ticket.parameter(3) }
+        } else {
+            guard digest.count == hash.digestSize else { throw TPMRC.size.parameter(1) }
+        }
+        let signature = try key.sign(digest: digest, scheme: scheme)
+        return Reply { $0.value(signature) }
+    }
+}
+
+extension LoadedObject {
+    /// Whether the signature is this key's over the digest.
+    /// - Throws: TPM_RC_SCHEME for a signature of another type of key; TPM_RC_HANDLE if an HMAC key's private part is not here.
+    func verifies(_ signature: Signature, _ digest: [UInt8]) throws(TPMRC) -> Bool {
+        switch (publicArea.parameters, publicArea.unique, signature) {
+        case (.rsa(_, _, _, let exponent), .rsa(let modulus), .rsa(let algorithm, let hash, let bytes)):
+            return RSAPublicKey(modulus: modulus, exponent: exponent).verify(bytes, digest: digest, scheme: algorithm, hash: hash)
+        case (.ecc(_, _, let curve, _), .ecc(let point), .ecc(.ecdsa, _, let r, let s)):
+            return verifyECDSA(curve: curve, point: point, digest: digest, r: r, s: s)
+        case (.ecc(_, _, let curve, _), .ecc(let point), .ecc(.ecschnorr, let hash, let r, let s)):
+            return verifyECSchnorr(curve: curve, point: point, digest: digest, hash: hash, r: r, s: s)
+        case (.keyedHash(let scheme), _, _):
+            guard !isPublicOnly else { throw .handle }
+            guard case .hmac(let hash, let mac) = signature else { throw .scheme }
+            guard scheme.isNull || scheme.algorithm == .hmac && scheme.hash == hash else { return false }
+            return constantTimeEqual(try hmac(hash, digest), mac)
+        default: throw .scheme
+        }
+    }
+}

@@ -1,0 +1,138 @@
+// Making keys: what a template asks for, from the chip or, where the twin only seals it, made here and sealed there.
+import SystemMap
+import TPMCrypto
+import TPMWire
+import Wire
+
+/// A key fresh from its creation: the guest's public area, with its unique field, and the twin.
+struct NewKey {
+    let publicArea: PublicArea
+    let twin: TwinBlob
+}
+
+extension VirtualTPM {
+    /// Makes a key from a checked template (Part 1, 27).
+    /// - Parameter data: the caller's sensitive data; ignored where the TPM is the origin.
+    /// - Throws: TPM_RC_RANGE for an exponent, TPM_RC_SIZE or TPM_RC_KEY_SIZE for data; the chip's answers.
+    func makeKey(_ template: PublicArea, data: [UInt8]) throws(TPMRC) -> NewKey {
+        let data = template.attributes.contains(.sensitiveDataOrigin) ? [] : data
+        switch template.parameters {
+        case .rsa(_, _, _, let exponent):
+            guard exponent == 0 || exponent == 65537 else { throw .range }
+            return try makeKey(template, .used, twinData: [])
+        case .ecc: return try makeKey(template, .used, twinData: [])
+        case .keyedHash(let scheme): return try makeKeyedHash(template, scheme, data)
+        case .symcipher(let symmetric): return try makeCipherKey(template, symmetric, data)
+        }
+    }
+
+    /// A key whose unique field is its twin's.
+    private func makeKey(_ template: PublicArea, _ keeping: SecretKeeping, twinData: [UInt8]) throws(TPMRC) -> NewKey {
+        guard let spec = template.twinSpec(keeping) else { throw .hash }
+        let twin = try device.create(spec, data: twinData)
+        return NewKey(publicArea: template.with(unique: twin.unique), twin: twin)
+    }
+
+    private func makeKeyedHash(_ template: PublicArea, _ scheme: Scheme, _ data: [UInt8]) throws(TPMRC) -> NewKey {
+        guard let hash = scheme.hash ?? template.nameAlgorithm else { throw .hash }
+        if !template.attributes.isDisjoint(with: [.sign, .decrypt]) {
+            guard data.count <= hash.blockSize else { throw .size }
+        }
+        let keeping = template.secretKeeping(dataSize: data.count)
+        // Only the chip's own HMAC keys can be made by the chip.
+        var secret = keeping == .sealed && data.isEmpty ? try drawRandom(hash.digestSize) : data
+        defer { wipe(&secret) }
+        return try makeKey(template, keeping, twinData: secret)
+    }
+
+    /// A symmetric cipher key: seedValue and key are sealed together, so that its unique field can be proved to another TPM.
+    private func makeCipherKey(
+        _ template: PublicArea, _ symmetric: SymmetricDefinition, _ data: [UInt8]
+    ) throws(TPMRC) -> NewKey {
+        guard case .aes(let bits, _) = symmetric else { throw .symmetric }
+        guard let hash = template.nameAlgorithm, let spec = template.twinSpec(.sealed) else { throw .hash }
+        let keySize = Int(bits) / 8
+        guard data.isEmpty || data.count == keySize else { throw .keySize }
+        let secret = SymmetricSecret(
+            seed: try drawRandom(hash.digestSize), data: data.isEmpty ? try drawRandom(keySize) : data)
+        var sealed = secret.bytes
+        defer { wipe(&sealed) }
+        let twin = try device.create(spec, data: sealed)
+        let unique = template.symmetricUnique(secret, hash)
+        return NewKey(publicArea: template.with(unique: .digest(unique)), twin: twin)
+    }
+}
+
+/// The parameters that TPM2_Create and TPM2_CreatePrimary share (Part 3, 12.1 and 24.1).
+struct CreationRequest {
+    /// userAuth without trailing zeros
+    let sensitive: SensitiveCreate
+    let template: PublicArea
+    let outsideInfo: [UInt8]
+    let creationPCR: [PCRSelection]
+
+    /// TPM2B_DATA: a tagged digest, in bytes (Part 2, 10.4.3)
+    static let outsideInfoMax = 2 + HashAlgorithm.largestDigest
+
+    init(_ parameters: inout ParameterReader) throws(TPMRC) {
+        var sensitive = try parameters.next(Sized<SensitiveCreate>.self).value
+        sensitive.userAuth = withoutTrailingZeros(sensitive.userAuth)
+        self.sensitive = sensitive
+        template = try parameters.namedPublicArea()
+        outsideInfo = try parameters.bytes(max: Self.outsideInfoMax)
+        creationPCR = try parameters.list(max: PCRSelection.listMax)
+        try parameters.finish()
+    }
+
+    func check(parent: LoadedObject?, chip: ChipDescription) throws(TPMRC) {
+        do throws(TPMRC) {
+            try template.checkOffered(by: chip)
+            try template.checkCreation(parent: parent?.publicArea, dataSize: sensitive.data.count)
+        } catch {
+            throw error.parameter(2)
+        }
+        guard sensitive.userAuth.count <= template.nameAlgorithm?.digestSize ?? 0 else { throw TPMRC.size.parameter(1) }
+    }
+}
+
+extension ParameterReader {
+    /// TPM2B_PUBLIC of an object with a Name.
+    mutating func namedPublicArea() throws(TPMRC) -> PublicArea {
+        let area = try next(Sized<PublicArea>.self).value
+        guard area.nameAlgorithm != nil else { throw TPMRC.hash.parameter(number) }
+        return area
+    }
+}
+
+/// Under which circumstances an object was created: creationData, creationHash, creationTicket.
+struct CreationEvidence {
+    let data: CreationData
+    let hash: [UInt8]
+    let ticket: Ticket
+}
+
+extension VirtualTPM {
+    /// - Parameters:
+    ///   - parent: nil for a primary of `hierarchy`.
+    ///   - name: the new object's.
+    func creationEvidence(
+        _ request: CreationRequest, parent: LoadedObject?, hierarchy: TPMHandle, name: [UInt8]
+    ) throws(TPMRC) -> CreationEvidence {
+        guard let hashAlgorithm = request.template.nameAlgorithm else { throw .hash }
+        let data = CreationData(
+            pcrSelect: request.creationPCR, pcrDigest: try pcrDigest(request.creationPCR, hash: hashAlgorithm),
+            locality: LocalityAttributes(locality: try pcrs.values().locality),
+            parentNameAlgorithm: parent?.publicArea.nameAlgorithm, parentName: parent?.name ?? hierarchy.wire,
+            parentQualifiedName: parent?.qualifiedName ?? hierarchy.wire, outsideInfo: request.outsideInfo)
+        let hash = digest(hashAlgorithm, data.wire)
+        return CreationEvidence(data: data, hash: hash, ticket: creationTicket(hierarchy, name: name, creationHash: hash))
+    }
+}
+
+extension WireWriter {
+    mutating func value(_ evidence: CreationEvidence) {
+        sized16(evidence.data)
+        sized16(evidence.hash)
+        value(evidence.ticket)
+    }
+}

@@ -1,0 +1,180 @@
+// What is done with an object's private part, wherever that is: in its twin or in this process.
+import SystemMap
+import TPMCrypto
+import TPMWire
+import Wire
+
+extension LoadedObject {
+    /// Signs a digest.
+    /// - Parameter scheme: a signing scheme with its hash, already selected for this key (`signingScheme(for:_:)`).
+    /// - Throws: TPM_RC_SCHEME for a scheme of another type of key; TPM_RC_VALUE; TPM_RC_SIZE.
+    func sign(digest: [UInt8], scheme: Scheme) throws(TPMRC) -> Signature {
+        guard let hash = scheme.hash, publicArea.allowsSigning(with: scheme.algorithm) else { throw .scheme }
+        if publicArea.type == .keyedHash { return .hmac(hash, try hmac(hash, digest)) }
+        switch backing {
+        case .publicOnly: throw .key
+        case .twin(let twin):
+            return try twin.use { (device, handle) throws(TPMRC) in
+                try device.sign(handle, digest: digest, scheme: scheme)
+            }
+        case .software(let secret): return try softwareSign(secret, digest, scheme.algorithm, hash)
+        }
+    }
+
+    private func softwareSign(
+        _ secret: Secret, _ digest: [UInt8], _ algorithm: TPMAlgorithm, _ hash: HashAlgorithm
+    ) throws(TPMRC) -> Signature {
+        if publicArea.type == .rsa {
+            return .rsa(algorithm, hash, try rsaKey(secret).sign(digest: digest, scheme: algorithm, hash: hash))
+        }
+        let key = try eccKey(secret)
+        let (r, s) = algorithm == .ecdsa ? key.signECDSA(digest: digest) : key.signECSchnorr(digest: digest, hash: hash)
+        return .ecc(algorithm, hash, r: r, s: s)
+    }
+
+    /// TPM2_RSA_Decrypt's calculation (Part 3, 14.3).
+    /// - Parameters:
+    ///   - scheme: null, rsaes or oaep.
+    ///   - label: with its terminating NUL.
+    func decryptRSA(_ cipherText: [UInt8], scheme: Scheme, label: [UInt8]) throws(TPMRC) -> [UInt8] {
+        guard case .rsa(let modulus) = publicArea.unique else { throw .key }
+        guard cipherText.count == modulus.count else { throw .size }
+        switch backing {
+        case .publicOnly: throw .key
+        case .twin(let twin):
+            return try twin.use { (device, handle) throws(TPMRC) in
+                try device.decryptRSA(handle, cipherText: cipherText, scheme: scheme, label: label)
+            }
+        case .software(let secret): return try rsaKey(secret).decrypt(cipherText, scheme: scheme, label: label)
+        }
+    }
+
+    /// The shared point of this key's private part and `point` (Part 1, C.6.1).
+    /// - Throws: TPM_RC_ECC_POINT if the point is not on the key's curve.
+    func agree(_ point: ECCPoint) throws(TPMRC) -> ECCPoint {
+        guard case .ecc(_, _, let curve, _) = publicArea.parameters else { throw .key }
+        guard isOnCurve(point, curve) else { throw .eccPoint }
+        switch backing {
+        case .publicOnly: throw .key
+        case .twin(let twin):
+            return try twin.use { (device, handle) throws(TPMRC) in try device.agree(handle, point: point) }
+        case .software(let secret):
+            guard let shared = try eccKey(secret).agree(point) else { throw .eccPoint }
+            return shared
+        }
+    }
+
+    /// The data of a sealed object, or the key of a symmetric object (whose twin seals it: a listed exception to P2).
+    func unseal() throws(TPMRC) -> [UInt8] { try symmetricParts().data }
+
+    /// seedValue and sensitive of a symmetric object; the seed is empty where the chip keeps it.
+    private func symmetricParts() throws(TPMRC) -> SymmetricSecret {
+        switch backing {
+        case .publicOnly: throw .key
+        case .software(let secret): return SymmetricSecret(secret.bytes, seedSize: publicArea.seedSize)
+        case .twin(let twin):
+            let data = try twin.use { (device, handle) throws(TPMRC) in try device.unseal(handle) }
+            return SymmetricSecret(data, seedSize: publicArea.type == .symcipher ? publicArea.seedSize : 0)
+        }
+    }
+
+    /// HMAC with a keyed-hash key (Part 3, 15.5).
+    /// - Parameter data: at most DeviceCalls.HMAC.dataMax bytes.
+    func hmac(_ hash: HashAlgorithm, _ data: [UInt8]) throws(TPMRC) -> [UInt8] {
+        if case .twin(let twin) = backing, twin.blob.spec.kind == .hmac {
+            return try twin.use { (device, handle) throws(TPMRC) in try device.hmac(handle, hash: hash, data: data) }
+        }
+        var key = try unseal()
+        defer { wipe(&key) }
+        return TPMCrypto.hmac(hash, key: key, data)
+    }
+
+    private func rsaKey(_ prime: Secret) throws(TPMRC) -> RSAPrivateKey {
+        guard case .rsa(_, _, _, let exponent) = publicArea.parameters, case .rsa(let modulus) = publicArea.unique,
+            let key = RSAPrivateKey(modulus: modulus, exponent: exponent, prime: prime.bytes)
+        else { throw .key }
+        return key
+    }
+
+    private func eccKey(_ scalar: Secret) throws(TPMRC) -> ECCKeyPair {
+        guard case .ecc(_, _, let curve, _) = publicArea.parameters,
+            let key = ECCKeyPair(curve: curve, privateKey: scalar.bytes)
+        else { throw .key }
+        return key
+    }
+}
+
+/// A symmetric object's secret as one string: its seedValue (as long as a digest of its nameAlg), then its sensitive data.
+struct SymmetricSecret {
+    let seed: [UInt8]
+    let data: [UInt8]
+
+    init(seed: [UInt8], data: [UInt8]) {
+        self.seed = seed
+        self.data = data
+    }
+    init(_ bytes: [UInt8], seedSize: Int) {
+        seed = Array(bytes.prefix(seedSize))
+        data = Array(bytes.dropFirst(seedSize))
+    }
+    var bytes: [UInt8] { seed + data }
+}
+
+extension PublicArea {
+    /// Size of a symmetric object's seedValue in bytes (Part 2, 12.3.2.4); 0 without a nameAlg.
+    var seedSize: Int { nameAlgorithm?.digestSize ?? 0 }
+
+    /// Whether keys of this type sign with the scheme (Part 3, 20.2).
+    func allowsSigning(with algorithm: TPMAlgorithm) -> Bool {
+        switch type {
+        case .rsa: algorithm == .rsassa || algorithm == .rsapss
+        case .ecc: algorithm == .ecdsa || algorithm == .ecschnorr
+        case .keyedHash: algorithm == .hmac
+        default: false
+        }
+    }
+
+    /// The unique field of a symmetric object (Part 1, 27.5.3.3 and 27.6.3): a digest of seedValue and sensitive data, keyed by the seed
+    /// for a parent.
+    func symmetricUnique(_ secret: SymmetricSecret, _ hash: HashAlgorithm) -> [UInt8] {
+        attributes.contains([.restricted, .decrypt])
+            ? hmac(hash, key: secret.seed, secret.data) : digest(hash, secret.seed, secret.data)
+    }
+}
+
+extension LoadedObject {
+    private static let secretLabel = "SECRET"
+
+    /// A session's salt, encrypted to this asymmetric key (Part 1, B.10.2 and C.6.1; Part 3, 11.1).
+    /// - Throws: TPM_RC_KEY, TPM_RC_SCHEME, TPM_RC_SIZE, TPM_RC_VALUE, TPM_RC_ECC_POINT or a decoding error, without
+    ///   parameter number.
+    func recoverSalt(_ encrypted: [UInt8]) throws(TPMRC) -> [UInt8] {
+        guard let hash = publicArea.nameAlgorithm else { throw .key }
+        switch publicArea.parameters {
+        case .rsa(_, let scheme, _, _): return try rsaSalt(encrypted, keyScheme: scheme, hash)
+        case .ecc: return try eccSalt(encrypted, hash)
+        case .keyedHash, .symcipher: throw .key
+        }
+    }
+
+    private func rsaSalt(_ encrypted: [UInt8], keyScheme: Scheme, _ hash: HashAlgorithm) throws(TPMRC) -> [UInt8] {
+        let scheme = keyScheme.isNull ? Scheme(.oaep, hash) : keyScheme
+        guard scheme.algorithm == .oaep, let limit = scheme.hash?.digestSize else { throw .scheme }
+        let salt = try decryptRSA(encrypted, scheme: scheme, label: Array(Self.secretLabel.utf8) + [0])
+        guard salt.count <= limit else { throw .value }
+        return salt
+    }
+
+    private func eccSalt(_ encrypted: [UInt8], _ hash: HashAlgorithm) throws(TPMRC) -> [UInt8] {
+        guard case .ecc(let own) = publicArea.unique else { throw .key }
+        let point: ECCPoint
+        do throws(WireError) { point = try ECCPoint(wire: encrypted) } catch { throw TPMRC(error) }
+        let shared = try agree(point)
+        return kdfe(hash, z: shared.x, label: Self.secretLabel, partyU: point.x, partyV: own.x, bits: hash.digestSize * 8)
+    }
+}
+
+extension VirtualTPM {
+    /// The salt of TPM2_StartAuthSession; errors are without parameter number.
+    func recoverSalt(_ encrypted: [UInt8], key: LoadedObject) throws(TPMRC) -> [UInt8] { try key.recoverSalt(encrypted) }
+}

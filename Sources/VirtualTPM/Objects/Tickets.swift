@@ -1,0 +1,56 @@
+// Tickets (Part 1, 11.4.8.3; Part 2, 10.7): HMACs that let the TPM recognize what it has checked before.
+import TPMCrypto
+import TPMWire
+import Wire
+
+extension VirtualTPM {
+    /// The hash of tickets and of attestation obfuscation (TPM_PT_CONTEXT_HASH).
+    static let contextHash = HashAlgorithm.sha512
+
+    private func ticket(_ tag: UInt16, _ hierarchy: TPMHandle, _ first: [UInt8], _ second: [UInt8]) -> Ticket {
+        let mac = TPMCrypto.hmac(Self.contextHash, key: proof(of: hierarchy).bytes, tag.wire, first, second)
+        return Ticket(tag: tag, hierarchy: hierarchy, digest: mac)
+    }
+
+    /// TPMT_TK_CREATION (Part 2, 10.7.3)
+    func creationTicket(_ hierarchy: TPMHandle, name: [UInt8], creationHash: [UInt8]) -> Ticket {
+        ticket(StructureTag.creation, hierarchy, name, creationHash)
+    }
+
+    /// TPMT_TK_VERIFIED (Part 2, 10.7.4)
+    func verifiedTicket(_ hierarchy: TPMHandle, digest: [UInt8], keyName: [UInt8]) -> Ticket {
+        guard hierarchy != .null, !keyName.isEmpty else { return .null(StructureTag.verified) }
+        return ticket(StructureTag.verified, hierarchy, digest, keyName)
+    }
+
+    /// TPMT_TK_HASHCHECK (Part 2, 10.7.6)
+    /// - Parameter isSafe: the digested data cannot be taken for a structure that the TPM made itself.
+    func hashCheckTicket(_ hierarchy: TPMHandle, _ hash: HashAlgorithm, digest: [UInt8], isSafe: Bool) -> Ticket {
+        guard hierarchy != .null, isSafe else { return .null(StructureTag.hashCheck) }
+        return ticket(StructureTag.hashCheck, hierarchy, hash.wire, digest)
+    }
+
+    /// Whether a ticket that came back says that this TPM made the digest, of data that it did not make itself.
+    func isGenuine(hashCheck given: Ticket, _ hash: HashAlgorithm, digest: [UInt8]) -> Bool {
+        constantTimeEqual(given.digest, ticket(StructureTag.hashCheck, given.hierarchy, hash.wire, digest).digest)
+    }
+}
+
+/// Whether data may be what a TPM structure begins with (TPM_GENERATED_VALUE; Part 1, 31.4).
+func startsAsGenerated(_ data: [UInt8]) -> Bool { data.starts(with: Attestation.magic.wire) }
+
+extension ParameterReader {
+    /// A ticket of one kind; TPM_RC_TAG for another.
+    mutating func ticket(_ tag: UInt16) throws(TPMRC) -> Ticket {
+        let ticket = try next(Ticket.self)
+        guard ticket.tag == tag else { throw TPMRC.tag.parameter(number) }
+        return ticket
+    }
+
+    /// TPMI_RH_HIERARCHY+
+    mutating func hierarchy() throws(TPMRC) -> TPMHandle {
+        let handle = try next(TPMHandle.self)
+        guard handle.isHierarchy else { throw TPMRC.value.parameter(number) }
+        return handle
+    }
+}
