@@ -20,15 +20,17 @@ struct Run: ParsableCommand {
         "The chip: a TCTI string such as device:/dev/tpm0, or simulated, which starts swtpm.", valueName: "tcti"))
     var chip = "simulated"
 
+    /// How often, 50 ms apart, the lock is tried: the children of a broker that was killed need a moment.
+    private static let lockTries = 20
+
     func run() throws {
         umask(0o077)
         signal(SIGPIPE, SIG_IGN)
         let instance = options.instance
         try makeDirectories(instance)
-        let lock = try Lock(instance)
-        defer { withExtendedLifetime(lock) {} }
+        let lock = try lock(instance)
         let programs = try programs(instance)
-        let supervisor = try Supervisor(notifySocket: instance.notifySocket)
+        let supervisor = try Supervisor(notifySocket: instance.notifySocket, lock: lock)
         defer {
             notify("STOPPING=1")
             supervisor.stop()
@@ -82,24 +84,22 @@ struct Run: ParsableCommand {
         }
     }
 
-    private func removeSockets(_ instance: Instance) {
-        let sockets = ServiceName.allCases.map(instance.socket)
-        for path in sockets + [instance.chipSocket, instance.chipControlSocket, instance.notifySocket] { unlink(path) }
-    }
-}
-
-/// Held while a broker serves the instance: a second one would corrupt the first one's state.
-private struct Lock {
-    private let descriptor: Descriptor
-
-    init(_ instance: Instance) throws(Failure) {
+    /// Held while a broker, or a child that outlives it by a moment, serves the instance: two would corrupt its state.
+    private func lock(_ instance: Instance) throws(Failure) -> Descriptor {
         let path = instance.runDirectory + "/lock"
         let raw = csystem_open(path, O_RDWR | O_CREAT | O_NOFOLLOW, 0o600)
         guard raw >= 0 else { throw .system(.cannotCreate, "cannot open \(path)") }
-        descriptor = Descriptor(owning: raw)
-        guard flock(raw, LOCK_EX | LOCK_NB) == 0 else {
-            throw Failure(.unavailable, "another broker serves \(instance.stateDirectory) (it holds \(path)): stop it first")
+        let descriptor = Descriptor(owning: raw)
+        for _ in 0..<Self.lockTries {
+            if flock(raw, LOCK_EX | LOCK_NB) == 0 { return descriptor }
+            usleep(50_000)
         }
+        throw Failure(.unavailable, "another broker serves \(instance.stateDirectory) (it holds \(path)): stop it first")
+    }
+
+    private func removeSockets(_ instance: Instance) {
+        let sockets = ServiceName.allCases.map(instance.socket)
+        for path in sockets + [instance.chipSocket, instance.chipControlSocket, instance.notifySocket] { unlink(path) }
     }
 }
 

@@ -40,12 +40,16 @@ final class Supervisor {
     private let signals: Descriptor
     private let notifications: Descriptor
     private let environment: [String]
+    private let lock: Descriptor
     private var children: [Child] = []
     /// SIGTERM or SIGINT came.
     private(set) var stopping = false
 
-    /// - Parameter notifySocket: where the children say that they are ready.
-    init(notifySocket: String) throws(Failure) {
+    /// - Parameters:
+    ///   - notifySocket: where the children say that they are ready.
+    ///   - lock: held open by every child too, so that it is free only when all of them are gone.
+    init(notifySocket: String, lock: Descriptor) throws(Failure) {
+        self.lock = lock
         let handled = [SIGTERM, SIGINT, SIGCHLD]
         let raw = csystem_signalfd(handled, Int32(handled.count))
         guard raw >= 0 else { throw .system(.software, "signalfd") }
@@ -166,7 +170,9 @@ final class Supervisor {
         defer { close(null) }
         let pid = withCStrings([program.path] + program.arguments) { arguments in
             withCStrings(environment) { environment in
-                csystem_spawn(program.path, arguments, environment, [null, STDERR_FILENO], [STDIN_FILENO, STDOUT_FILENO], 2, SIGTERM)
+                csystem_spawn(
+                    program.path, arguments, environment, [null, STDERR_FILENO, lock.raw],
+                    [STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO + 1], 3, SIGKILL)
             }
         }
         guard pid > 0 else { throw .system(.unavailable, "cannot start \(program.path)") }
