@@ -39,31 +39,63 @@ package enum ProxyCalls {
         package typealias Reply = Nothing
     }
 
-    /// Power goes off: flush what lasts (an implicit TPM2_Shutdown only where the request says so).
+    /// Power goes off.
     package enum PowerOff: Call {
         package static let number: UInt16 = 18
         package static let callers: Caller = [.door]
-        package typealias Request = Nothing
-        package typealias Reply = Nothing
-    }
-
-    /// A data connection of the guest: TPM commands, one after another. The request brings its descriptor. A new one takes
-    /// the place of the old; when the client closes, the proxy drops it.
-    package enum AttachData: Call {
-        package static let number: UInt16 = 19
-        package static let callers: Caller = [.door]
         package struct Request: WireCodable, Sendable {
-            /// Commands come behind the mssim header: TPM_SEND_COMMAND, locality, length.
-            package var commandHeader: Bool
-            /// Tell the door, by closing `done` (the request's second descriptor), when the client is gone.
-            package init(commandHeader: Bool) { self.commandHeader = commandHeader }
-            package init(from reader: inout WireReader) throws(WireError) { commandHeader = try reader.flag() }
-            package func encode(to writer: inout WireWriter) { writer.flag(commandHeader) }
+            /// Do TPM2_Shutdown(STATE), or else (CLEAR), on the guest's behalf, unless that was its last command.
+            package var shutdown: Bool
+            package init(shutdown: Bool) { self.shutdown = shutdown }
+            package init(from reader: inout WireReader) throws(WireError) { shutdown = try reader.flag() }
+            package func encode(to writer: inout WireWriter) { writer.flag(shutdown) }
         }
         package typealias Reply = Nothing
     }
 
-    /// The largest command and response, in bytes: 0 asks. The reply is the size in force.
+    /// A data connection of the guest: TPM commands, one after another. The request brings its descriptor, and one that
+    /// the proxy closes when the client is gone. A new connection takes the place of the old.
+    package enum AttachData: Call {
+        package static let number: UInt16 = 19
+        package static let callers: Caller = [.door]
+        package struct Request: WireCodable, Sendable {
+            /// Commands may come behind swtpm's header (TPM_SEND_COMMAND, locality, length).
+            package var allowsHeader: Bool
+            /// A former proxy died over this connection: what waits in it is answered TPM_RC_RETRY.
+            package var isRecovered: Bool
+            package init(allowsHeader: Bool, isRecovered: Bool) {
+                self.allowsHeader = allowsHeader
+                self.isRecovered = isRecovered
+            }
+            package init(from reader: inout WireReader) throws(WireError) {
+                allowsHeader = try reader.flag()
+                isRecovered = try reader.flag()
+            }
+            package func encode(to writer: inout WireWriter) {
+                writer.flag(allowsHeader)
+                writer.flag(isRecovered)
+            }
+        }
+        package typealias Reply = Nothing
+    }
+
+    /// A listening socket from which the proxy takes data connections itself, one after another: TSS clients connect anew for
+    /// every command, and the door would cost each of them a hop. The request brings its descriptor, and one that the proxy
+    /// closes when the first client is gone.
+    package enum ServeData: Call {
+        package static let number: UInt16 = 21
+        package static let callers: Caller = [.door]
+        package struct Request: WireCodable, Sendable {
+            /// Close each connection behind its first response.
+            package var disconnects: Bool
+            package init(disconnects: Bool) { self.disconnects = disconnects }
+            package init(from reader: inout WireReader) throws(WireError) { disconnects = try reader.flag() }
+            package func encode(to writer: inout WireWriter) { writer.flag(disconnects) }
+        }
+        package typealias Reply = Nothing
+    }
+
+    /// The largest command and response, in bytes. The reply is the size in force.
     package enum SetBufferSize: Call {
         package static let number: UInt16 = 20
         package static let callers: Caller = [.door]
