@@ -2,10 +2,11 @@
 //
 // libcrypto's block function is called directly, not through EVP: the first EVP fetch costs each process about
 // 200 kB of private memory for the provider's tables. On x86-64 that function works from a 256-byte S-box
-// brought into the cache before each block, so which lines it reads does not depend on the key.
+// brought into the cache before each block, so which lines it reads does not depend on the key. (On other processors
+// it is plain table code, without that protection.)
 import CCrypto
 
-/// The modes of TPMI_ALG_CIPHER_MODE (Part 2, 9.34).
+/// TPMI_ALG_CIPHER_MODE
 package enum AESMode: Sendable {
     case cfb, ctr, ofb, cbc, ecb
 }

@@ -152,8 +152,8 @@ extension HashContext {
         return words
     }
 
-    // SAFETY: C arrays are imported as tuples of trivial elements, whose memory is the array's. No access leaves the tuple:
-    // reading takes its own size, writing stops at the shorter of the two.
+    // SAFETY: C arrays are imported as tuples of trivial elements, whose memory is the array's. No access leaves the
+    // tuple: reading takes its own size, writing stops at the shorter of the two.
     private static func bytes<Tuple>(of tuple: Tuple) -> [UInt8] { withUnsafeBytes(of: tuple) { Array($0) } }
 
     private static func words<Tuple, Word>(_ tuple: Tuple, of _: Word.Type) -> [Word] {

@@ -50,7 +50,7 @@ package struct ECCKeyPair: Sendable {
         return BigNumber(secret: bytes)
     }
 
-    /// The shared point [d]Q; nil if `point` is not on the curve (Part 1, C.6.1.3).
+    /// The shared point [d]Q; nil if `point` is not on the curve (SP 800-56A, 5.7.1.2).
     package func agree(_ point: ECCPoint) -> ECCPoint? {
         let group = CurveGroup.of(curve)
         guard let point = group.point(point) else { return nil }
@@ -217,7 +217,8 @@ private final class CurveGroup: @unchecked Sendable {
     /// [a]G + [b]point, for public numbers.
     func sum(_ a: BigNumber, _ point: Point, _ b: BigNumber) -> Point {
         let result = Point(pointer)
-        guard EC_POINT_mul(pointer, result.pointer, a.pointer, point.pointer, b.pointer, nil) == 1 else { outOfMemory() }
+        let status = EC_POINT_mul(pointer, result.pointer, a.pointer, point.pointer, b.pointer, nil)
+        guard status == 1 else { outOfMemory() }
         return result
     }
 

@@ -1,6 +1,6 @@
 // Ed25519 (RFC 8032, 5.1). libcrypto offers it through EVP only, which would cost each process about 170 kB of
-// private memory for a few signatures in its life. This version is small and plain rather than fast (a tenth of a
-// millisecond for a signature), and takes no branch and no memory index from a secret.
+// private memory for a few signatures in its life. This version is small and plain rather than fast (0.15 ms for a
+// signature), and takes no branch and no memory index from a secret.
 
 /// The seed's expansion: the clamped scalar and the prefix of the nonce's hash (RFC 8032, 5.1.5).
 private func expanded(_ seed: [UInt8]) -> (scalar: [UInt8], prefix: [UInt8]) {
@@ -44,7 +44,8 @@ func ed25519Verify(_ signature: [UInt8], message: [UInt8], publicKey: [UInt8]) -
     return Point.base.times(s).plus(key.negated.times(challenge.bytes)).encoded == r
 }
 
-/// An integer modulo the group's order L = 2^252 + 27742317777372353535851937790883648493, least significant word first.
+/// An integer modulo the group's order L = 2^252 + 27742317777372353535851937790883648493, in four words, the least
+/// significant first.
 private struct Scalar {
     private var words: SIMD4<UInt64>
 

@@ -1,7 +1,7 @@
 // The paddings of RSA schemes (Part 1, Annex B; RFC 8017). Decoders do the same work whatever the block holds.
 import TPMWire
 
-/// EME-PKCS1-v1_5 (Part 1, B.2; RFC 8017, 7.2.1): 00 02 random 00 message.
+/// EME-PKCS1-v1_5 (Part 1, B.5; RFC 8017, 7.2.1): 00 02 random 00 message.
 func pkcs1Pad(_ message: [UInt8], size: Int) throws(TPMRC) -> [UInt8] {
     guard message.count + 11 <= size else { throw .value }
     // Random bytes may not be zero: the few that are become 0x55.
