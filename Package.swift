@@ -80,7 +80,7 @@ let package = Package(
         .testTarget(name: "ControlChannelTests", dependencies: ["ControlChannel"]),
         .testTarget(name: "PolicyTests", dependencies: ["PolicyChecker", "PCRStore", "RunningService"]),
         .testTarget(name: "PCRStoreTests", dependencies: ["PCRStore", "RunningService"]),
-        .testTarget(name: "DeviceOwnerTests", dependencies: ["DeviceOwner"]),
+        .testTarget(name: "DeviceOwnerTests", dependencies: ["DeviceOwner", "RunningService"]),
         .testTarget(name: "VirtualTPMTests", dependencies: ["VirtualTPM"]),
         .testTarget(name: "GuestProxyTests", dependencies: ["GuestProxy"]),
         .testTarget(name: "SystemTests", dependencies: ["SystemMap", "TPMCrypto", "TPMWire", "Wire"]),

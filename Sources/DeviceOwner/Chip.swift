@@ -97,7 +97,8 @@ final class Chip {
         // A chip that does not answer shall not take all of our time.
         if error == .timeout { delay = max(delay, limits.otherCommand) }
         notBefore = milliseconds() + delay
-        if failures <= 2 { log(.warning, .device, "the chip at \(address): \(error.explanation)") }
+        // At the start the caller reports; later the first attempts do, and then silence until the chip is back.
+        if hostRoot != nil, failures <= 2 { log(.warning, .device, "the chip at \(address): \(error.explanation)") }
     }
 
     private func noteSuccess() {
@@ -129,7 +130,7 @@ final class Chip {
     func run(_ command: ChipCommand) throws(ChipError) -> ResponseMessage {
         try connect()
         var patience = Patience(limits.retrying)
-        var sessionTries = 2
+        var (sessionTries, roomTries) = (2, 2 * ObjectCache.capacity)
         while true {
             let response = try attempt(command)
             let code = response.code
@@ -140,13 +141,14 @@ final class Chip {
             case .retry, .yielded, .testing:
                 guard patience.wait() else { throw .rc(.retry) }
             case .objectMemory, .memory:
-                guard try makeRoom(command.entities.map(\.handle)) else { throw .rc(code) }
+                roomTries -= 1
+                guard roomTries > 0, try makeRoom(command.entities.map(\.handle)) else { throw .rc(code) }
             case .initialize:
                 // The chip was reset under us.
                 let error = ChipError.gone("the chip was reset")
                 lose(error)
                 throw error
-            case _ where code.isAboutSessions && sessionTries > 0:
+            case _ where command.needsSession && code.isAboutSessions && sessionTries > 0:
                 sessionTries -= 1
                 try renewSession(after: code)
             default: throw .rc(code)
@@ -248,6 +250,12 @@ private struct Patience {
 }
 
 extension ChipCommand {
+    /// The chip's complaints about sessions can be about ours.
+    fileprivate var needsSession: Bool {
+        if case .salted = authorization { return true }
+        return code == .startAuthSession
+    }
+
     fileprivate func message(_ sessions: [AuthCommand]) -> CommandMessage {
         CommandMessage(code, handles: entities.map(\.handle), sessions: sessions, parameters: parameters)
     }

@@ -182,8 +182,10 @@ extension CallStatus {
         default: break
         }
         let isParameter = code.rawValue & 0x40 != 0
-        let isSession = !isParameter && code.rawValue & 0x800 != 0
-        if isParameter || !isSession && ofTheKey.contains(code.base) { return code.base }
-        return .failure
+        switch code.rawValue >> 8 & 0xF {
+        case _ where isParameter, 0: return code.base
+        case 1...7: return ofTheKey.contains(code.base) ? code.base : .failure
+        default: return .failure
+        }
     }
 }

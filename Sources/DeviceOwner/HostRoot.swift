@@ -121,13 +121,14 @@ struct HostRootKeeper {
     private func make() throws(ChipError) -> HostRoot {
         let record = try record()
         let handle = try handle(record)
+        let present = try chip.readPublic(handle)?.name
         let (transient, area) = try chip.createPrimary(RootTemplate.host, ownerAuth: ownerAuth)
         defer { try? chip.flush(transient) }
         guard let root = HostRoot(handle, area) else { throw .garbage }
         if let record, record.name != area.name {
             throw .refused("the chip cannot make the host root of \(instance.hostRecord) again: it was cleared, or is another chip")
         }
-        switch try chip.readPublic(handle)?.name {
+        switch present {
         case nil:
             try chip.makePersistent(Entity(transient, name: area.name), at: handle, ownerAuth: ownerAuth)
             log(.notice, .device, "made the host root at handle \(handle.hex)")

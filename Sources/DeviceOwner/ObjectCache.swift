@@ -45,6 +45,7 @@ final class ObjectCache {
     private var contexts: [ObjectKey: Context] = [:]
     private var generation = 0
     private var clock = 0
+    private var isMakingRoom = false
     private(set) var statistics = CacheStatistics()
 
     init(_ chip: Chip) {
@@ -150,6 +151,10 @@ final class ObjectCache {
 
     /// The chip has no room for an object although we use little: evict, or clear away what a dead process left.
     private func makeRoom(keeping kept: [TPMHandle]) throws(ChipError) -> Bool {
+        // The commands below need no room: a chip that says so lies.
+        guard !isMakingRoom else { return false }
+        isMakingRoom = true
+        defer { isMakingRoom = false }
         if try evict(keeping: kept) { return true }
         let ours = Set(slots.map(\.handle) + kept)
         let strays = try chip.handles(from: TPMHandle(.transient, 0)).filter { !ours.contains($0) }
