@@ -81,7 +81,7 @@ let package = Package(
         .testTarget(name: "PolicyTests", dependencies: ["PolicyChecker", "PCRStore", "RunningService"]),
         .testTarget(name: "PCRStoreTests", dependencies: ["PCRStore", "RunningService"]),
         .testTarget(name: "DeviceOwnerTests", dependencies: ["DeviceOwner", "RunningService"]),
-        .testTarget(name: "VirtualTPMTests", dependencies: ["VirtualTPM"]),
+        .testTarget(name: "VirtualTPMTests", dependencies: ["VirtualTPM", "PCRStore"]),
         .testTarget(name: "GuestProxyTests", dependencies: ["GuestProxy"]),
         .testTarget(name: "SystemTests", dependencies: ["SystemMap", "TPMCrypto", "TPMWire", "Wire"]),
     ],

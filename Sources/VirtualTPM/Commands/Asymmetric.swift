@@ -11,7 +11,7 @@ extension VirtualTPM {
     func rsaEncrypt(_ call: inout CommandCall) throws(TPMRC) -> Reply {
         let (message, inScheme, label) = try rsaParameters(&call.parameters)
 
-        let key = try object(call.handles[0])
+        let key = try object(call.handles[0], orSequence: .key)
         guard case .rsa(_, _, _, let exponent) = key.publicArea.parameters, case .rsa(let modulus) = key.publicArea.unique else {
             throw TPMRC.key.handle(1)
         }
@@ -25,7 +25,7 @@ extension VirtualTPM {
     func rsaDecrypt(_ call: inout CommandCall) throws(TPMRC) -> Reply {
         let (cipherText, inScheme, label) = try rsaParameters(&call.parameters)
 
-        let key = try object(call.handles[0])
+        let key = try object(call.handles[0], orSequence: .key)
         guard key.publicArea.type == .rsa else { throw TPMRC.key.handle(1) }
         guard key.attributes.contains(.decrypt), !key.attributes.contains(.restricted) else { throw TPMRC.attributes.handle(1) }
         let scheme = try rsaScheme(key, inScheme, label)
@@ -54,7 +54,7 @@ extension VirtualTPM {
     func ecdhKeyGen(_ call: inout CommandCall) throws(TPMRC) -> Reply {
         try call.parameters.finish()
 
-        let key = try object(call.handles[0])
+        let key = try object(call.handles[0], orSequence: .key)
         guard case .ecc(_, _, let curve, _) = key.publicArea.parameters, case .ecc(let point) = key.publicArea.unique else {
             throw TPMRC.key.handle(1)
         }
@@ -71,7 +71,7 @@ extension VirtualTPM {
         let point = try call.parameters.next(Sized<ECCPoint>.self).value
         try call.parameters.finish()
 
-        let key = try object(call.handles[0])
+        let key = try object(call.handles[0], orSequence: .key)
         guard key.publicArea.type == .ecc else { throw TPMRC.key.handle(1) }
         guard key.attributes.contains(.decrypt), !key.attributes.contains(.restricted) else { throw TPMRC.attributes.handle(1) }
         let scheme = key.publicArea.parameters.scheme

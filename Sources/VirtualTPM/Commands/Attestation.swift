@@ -21,7 +21,7 @@ extension VirtualTPM {
     /// The signing key of an attestation command, and the scheme it will use.
     private func attestationSigner(_ handle: TPMHandle, _ given: Scheme) throws(TPMRC) -> (LoadedObject?, Scheme) {
         guard handle != .null else { return (nil, .null) }
-        let signer = try object(handle)
+        let signer = try object(handle, orSequence: .key)
         guard signer.isSigningKey else { throw TPMRC.key.handle(1) }
         do throws(TPMRC) { return (signer, try signingScheme(for: signer, given)) } catch { throw error.parameter(2) }
     }

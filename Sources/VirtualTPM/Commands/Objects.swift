@@ -104,8 +104,7 @@ extension VirtualTPM {
     func readPublic(_ call: inout CommandCall) throws(TPMRC) -> Reply {
         try call.parameters.finish()
 
-        if case .sequence = volatile.transient[call.handles[0]] { throw .sequence }
-        let object = try object(call.handles[0])
+        let object = try object(call.handles[0], orSequence: .sequence)
         return Reply {
             $0.sized16(object.publicArea)
             $0.sized16(object.name)
@@ -123,6 +122,14 @@ extension VirtualTPM {
         var data = try object.unseal()
         defer { wipe(&data) }
         return Reply { $0.sized16(data) }
+    }
+}
+
+extension VirtualTPM {
+    /// The object that a handle names; `code` for a sequence, which has no public area (what its absence violates first).
+    func object(_ handle: TPMHandle, number: Int = 1, orSequence code: TPMRC) throws(TPMRC) -> LoadedObject {
+        if case .sequence = volatile.transient[handle] { throw code.handle(number) }
+        return try object(handle, number: number)
     }
 }
 

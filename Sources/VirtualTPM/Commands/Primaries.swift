@@ -49,7 +49,7 @@ extension VirtualTPM {
         try call.parameters.finish()
 
         let (authorization, handle) = (call.handles[0], call.handles[1])
-        let object = try object(handle, number: 2)
+        let object = try object(handle, number: 2, orSequence: .attributes)
         guard object.hierarchy != .null, !object.isExternal, !object.isStClear, !object.isPublicOnly else {
             throw TPMRC.attributes.handle(2)
         }

@@ -21,7 +21,8 @@ extension VirtualTPM {
         let buffer = try call.parameters.bytes(max: Limits.inputBuffer)
         try call.parameters.finish()
 
-        guard case .sequence(let sequence) = volatile.transient[call.handles[0]] else { throw TPMRC.mode.handle(1) }
+        // The reference implementation numbers this error as if the handle were a parameter.
+        guard case .sequence(let sequence) = volatile.transient[call.handles[0]] else { throw TPMRC.mode.parameter(1) }
         sequence.update(buffer)
         return .empty
     }

@@ -10,7 +10,7 @@ extension VirtualTPM {
         let signature = try call.parameters.next(Signature.self)
         try call.parameters.finish()
 
-        let key = try object(call.handles[0])
+        let key = try object(call.handles[0], orSequence: .attributes)
         guard key.attributes.contains(.sign) else { throw TPMRC.attributes.handle(1) }
         do throws(TPMRC) {
             guard try key.verifies(signature, digest) else { throw .signature }
@@ -28,7 +28,7 @@ extension VirtualTPM {
         let validation = try call.parameters.ticket(StructureTag.hashCheck)
         try call.parameters.finish()
 
-        let key = try object(call.handles[0])
+        let key = try object(call.handles[0], orSequence: .key)
         guard key.isSigningKey else { throw TPMRC.key.handle(1) }
         guard !key.attributes.contains(.x509sign) else { throw TPMRC.attributes.handle(1) }
         let scheme: Scheme

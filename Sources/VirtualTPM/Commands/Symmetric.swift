@@ -33,6 +33,7 @@ extension VirtualTPM {
 
     /// The hash of an HMAC with this key: the key's own, or the caller's where the key leaves it open.
     private func macHash(_ key: LoadedObject, _ given: HashAlgorithm?) throws(TPMRC) -> HashAlgorithm {
+        if key.publicArea.type == .symcipher { throw (given == nil ? TPMRC.scheme : .value).parameter(2) }
         guard key.publicArea.type == .keyedHash else { throw TPMRC.type.handle(1) }
         let own = key.publicArea.parameters.scheme.hash
         guard let hash = own ?? given, given == nil || given == hash else { throw TPMRC.value.parameter(2) }

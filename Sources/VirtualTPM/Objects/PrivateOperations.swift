@@ -124,7 +124,7 @@ extension PublicArea {
     /// Size of a symmetric object's seedValue in bytes (Part 2, 12.3.2.4); 0 without a nameAlg.
     var seedSize: Int { nameAlgorithm?.digestSize ?? 0 }
 
-    /// Whether keys of this type sign with the scheme (Part 3, 20.2).
+    /// Whether keys of this type sign with the scheme (Part 3, 20.2). ECDAA would need a commitment (TPM2_Commit).
     func allowsSigning(with algorithm: TPMAlgorithm) -> Bool {
         switch type {
         case .rsa: algorithm == .rsassa || algorithm == .rsapss

@@ -5,10 +5,8 @@ import TPMWire
 /// - Parameter key: nil for TPM_RH_NULL, which signs nothing.
 func signingScheme(for key: LoadedObject?, _ given: Scheme) throws(TPMRC) -> Scheme {
     guard let key else { return .null }
-    guard key.publicArea.type != .symcipher else { throw .scheme }
     let scheme = try selected(key.publicArea.parameters.scheme, given)
-    // ECDAA needs a commitment (TPM2_Commit).
-    guard !scheme.isNull, scheme.algorithm != .ecdaa else { throw .scheme }
+    guard key.publicArea.allowsSigning(with: scheme.algorithm) else { throw .scheme }
     return scheme
 }
 
