@@ -56,7 +56,7 @@ let package = Package(
         library("DeviceOwner", ["SystemMap", "TPMCrypto", "GuestIdentity", "CTSS2"]),
         library("PCRStore", ["SystemMap", "TPMCrypto", "GuestIdentity"]),
         library("PolicyChecker", ["SystemMap", "TPMCrypto", "EnhancedAuthorization", "GuestIdentity"]),
-        library("GuestDoor", ["SystemMap", "ControlChannel", "GuestIdentity"]),
+        library("GuestDoor", ["SystemMap", "ControlChannel", "GuestIdentity", "TPMCrypto"]),
         library("GuestProxy", ["SystemMap", "VirtualTPM", "EnhancedAuthorization"]),
 
         // Floor 5: thin mains.

@@ -1,0 +1,102 @@
+// What the guest's TPM sees of the other processes: the services' interfaces over the proxy's channels.
+import Glibc
+import IPC
+import SystemMap
+import TPMWire
+import VirtualTPM
+
+final class DeviceAdapter: DeviceService {
+    let chip: ChipDescription
+    private let link: ServiceLink
+
+    init(_ link: ServiceLink, chip: ChipDescription) {
+        self.link = link
+        self.chip = chip
+    }
+
+    var epoch: Int { link.epoch }
+
+    func create(_ spec: TwinSpec, data: [UInt8]) throws(TPMRC) -> TwinBlob {
+        try link.call(DeviceCalls.Create.self, .init(spec: spec, data: data))
+    }
+    func load(_ twin: TwinBlob) throws(TPMRC) -> UInt32 {
+        try link.call(DeviceCalls.Load.self, twin)
+    }
+    func release(_ handle: UInt32) {
+        // A twin that cannot be released went with the connection.
+        _ = try? link.call(DeviceCalls.Release.self, handle)
+    }
+    func sign(_ handle: UInt32, digest: [UInt8], scheme: Scheme) throws(TPMRC) -> Signature {
+        try link.call(DeviceCalls.Sign.self, .init(handle: handle, digest: digest, scheme: scheme))
+    }
+    func decryptRSA(_ handle: UInt32, cipherText: [UInt8], scheme: Scheme, label: [UInt8]) throws(TPMRC) -> [UInt8] {
+        try link.call(
+            DeviceCalls.DecryptRSA.self, .init(handle: handle, cipherText: cipherText, scheme: scheme, label: label)
+        ).bytes
+    }
+    func agree(_ handle: UInt32, point: ECCPoint) throws(TPMRC) -> ECCPoint {
+        try link.call(DeviceCalls.Agree.self, .init(handle: handle, point: point))
+    }
+    func unseal(_ handle: UInt32) throws(TPMRC) -> [UInt8] {
+        try link.call(DeviceCalls.Unseal.self, handle).bytes
+    }
+    func hmac(_ handle: UInt32, hash: HashAlgorithm, data: [UInt8]) throws(TPMRC) -> [UInt8] {
+        try link.call(DeviceCalls.HMAC.self, .init(handle: handle, hash: hash, data: data)).bytes
+    }
+    func random(_ count: Int) throws(TPMRC) -> [UInt8] {
+        guard let count = UInt16(exactly: count) else { throw .failure }
+        return try link.call(DeviceCalls.Random.self, count).bytes
+    }
+}
+
+/// Reading costs no hop: paratpm-pcr shares the guest's vPCRs as a page.
+final class PCRAdapter: PCRService {
+    private let link: ServiceLink
+    private let port: DoorPort
+
+    init(_ port: DoorPort) {
+        self.port = port
+        link = port.pcr
+    }
+
+    func values() throws(TPMRC) -> VPCRValues {
+        guard let page = port.page else { throw .failure }
+        guard let values = page.read() else { throw .retry }
+        return values
+    }
+    func startup(state: Bool) throws(TPMRC) {
+        _ = try link.call(PCRCalls.Startup.self, .init(state: state))
+    }
+    func shutdown(state: Bool) throws(TPMRC) {
+        _ = try link.call(PCRCalls.Shutdown.self, .init(state: state))
+    }
+    func extend(_ pcr: Int, _ digests: [TaggedDigest]) throws(TPMRC) {
+        guard let pcr = UInt8(exactly: pcr) else { throw .value }
+        _ = try link.call(PCRCalls.Extend.self, .init(pcr: pcr, digests: digests))
+    }
+    func reset(_ pcr: Int) throws(TPMRC) {
+        guard let pcr = UInt8(exactly: pcr) else { throw .value }
+        _ = try link.call(PCRCalls.ResetPCR.self, pcr)
+    }
+}
+
+final class PolicyAdapter: PolicyService {
+    private let link: ServiceLink
+    init(_ link: ServiceLink) { self.link = link }
+
+    func start(_ request: PolicyCalls.Start.Request) throws(TPMRC) -> [UInt8] {
+        try link.call(PolicyCalls.Start.self, request).bytes
+    }
+    func step(_ request: PolicyCalls.Step.Request) throws(TPMRC) -> PolicyCalls.Step.Reply {
+        try link.call(PolicyCalls.Step.self, request)
+    }
+}
+
+/// CLOCK_BOOTTIME: goes on while the host sleeps, as the guest's own clocks do.
+final class BootClock: ClockService {
+    var milliseconds: UInt64 {
+        var now = timespec()
+        clock_gettime(CLOCK_BOOTTIME, &now)
+        return UInt64(max(0, now.tv_sec)) * 1000 + UInt64(max(0, now.tv_nsec)) / 1_000_000
+    }
+}

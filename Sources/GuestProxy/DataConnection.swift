@@ -1,0 +1,116 @@
+// One data connection: a TPM command in, its response out, as stock swtpm frames them on its socket.
+import CSystem
+import Glibc
+import IPC
+import TPMWire
+
+/// How a command lies in the bytes of one read.
+struct CommandFrame: Equatable {
+    /// Bytes of swtpm's header before the command: TPM_SEND_COMMAND, locality, length.
+    static let headerSize = 9
+    private static let sendCommand: UInt32 = 8
+
+    /// Where the command begins; 0 without a header.
+    var start: Int
+    /// The header's locality.
+    var locality: UInt8?
+    /// How many bytes the whole needs, as the command itself says.
+    var needed: Int
+
+    /// Nil until the bytes say how many they shall be.
+    init?(_ bytes: some RandomAccessCollection<UInt8>, allowsHeader: Bool) {
+        func u32(_ offset: Int) -> UInt32 {
+            bytes.dropFirst(offset).prefix(4).reduce(0) { $0 << 8 | UInt32($1) }
+        }
+        guard bytes.count >= MessageHeader.size else { return nil }
+        if allowsHeader, u32(0) == Self.sendCommand {
+            start = Self.headerSize
+            locality = bytes.dropFirst(4).first
+            needed = Self.headerSize + Int(u32(5))
+        } else {
+            start = 0
+            needed = Int(u32(2))
+        }
+    }
+}
+
+final class DataConnection {
+    /// The largest command with its header; what is longer is answered TPM_RC_COMMAND_SIZE in parts, as it comes.
+    private static let bufferSize = CommandFrame.headerSize + 4096
+    /// How long the rest of a command that has begun may take, in milliseconds.
+    private static let patience: Int32 = 500
+
+    let descriptor: Descriptor
+    private let allowsHeader: Bool
+    /// Closed with this object: tells the door that the client is gone.
+    private let done: Descriptor?
+    private var buffer = [UInt8](repeating: 0, count: bufferSize)
+
+    init(_ descriptor: Descriptor, allowsHeader: Bool, done: Descriptor?) {
+        self.descriptor = descriptor
+        self.allowsHeader = allowsHeader
+        self.done = done
+    }
+
+    /// Serves one command; false when the client is gone.
+    ///
+    /// The command stays in the socket until it is executed: should the proxy die of it, the next one finds it there and
+    /// answers TPM_RC_RETRY (`answerInterrupted`).
+    func serve(_ execute: (_ command: [UInt8], _ locality: UInt8?) -> [UInt8]) -> Bool {
+        let present = recv(descriptor.raw, &buffer, buffer.count, Int32(MSG_PEEK.rawValue))
+        guard present > 0 else { return present < 0 && errno == EINTR }
+        guard let frame = CommandFrame(buffer[..<present], allowsHeader: allowsHeader), frame.needed <= present else {
+            return serveInPieces(execute)
+        }
+        let response = execute(Array(buffer[frame.start..<present]), frame.locality)
+        return recv(descriptor.raw, &buffer, present, 0) == present && respond(response, frame)
+    }
+
+    /// A command that a former proxy left in the socket when it died.
+    func answerInterrupted(_ response: [UInt8]) {
+        let count = recv(descriptor.raw, &buffer, buffer.count, Int32(MSG_DONTWAIT.rawValue))
+        guard count > 0, let frame = CommandFrame(buffer[..<count], allowsHeader: allowsHeader) else { return }
+        _ = respond(response, frame)
+    }
+
+    /// The rest of the command may come late, or never: then what there is is for the TPM to refuse.
+    private func serveInPieces(_ execute: ([UInt8], UInt8?) -> [UInt8]) -> Bool {
+        var count = 0
+        while true {
+            let frame = CommandFrame(buffer[..<count], allowsHeader: allowsHeader)
+            if let frame, frame.needed <= count || frame.needed > buffer.count || !waitForMore() {
+                return respond(execute(Array(buffer[frame.start..<count]), frame.locality), frame)
+            }
+            // SAFETY: `count` is below the buffer's size: a larger `needed` ended the loop above.
+            let more = buffer.withUnsafeMutableBytes { read(descriptor.raw, $0.baseAddress! + count, $0.count - count) }
+            if more < 0 && errno == EINTR { continue }
+            guard more > 0 else { return false }
+            count += more
+        }
+    }
+
+    private func waitForMore() -> Bool {
+        var polled = pollfd(fd: descriptor.raw, events: Int16(POLLIN), revents: 0)
+        return poll(&polled, 1, Self.patience) > 0
+    }
+
+    /// With a header before the command, the response stands between its length and a 32-bit 0.
+    private func respond(_ response: [UInt8], _ frame: CommandFrame) -> Bool {
+        guard frame.start > 0 else { return send(response) }
+        let size = UInt32(response.count)
+        let prefix = [UInt8(truncatingIfNeeded: size >> 24), UInt8(truncatingIfNeeded: size >> 16),
+                      UInt8(truncatingIfNeeded: size >> 8), UInt8(truncatingIfNeeded: size)]
+        return send(prefix + response + [0, 0, 0, 0])
+    }
+
+    private func send(_ bytes: [UInt8]) -> Bool {
+        var sent = 0
+        while sent < bytes.count {
+            // SAFETY: `sent` is below the count, so the range is inside the array.
+            let count = bytes.withUnsafeBytes { csystem_send(descriptor.raw, $0.baseAddress! + sent, $0.count - sent, nil, 0, 0) }
+            guard count > 0 else { return false }
+            sent += count
+        }
+        return true
+    }
+}

@@ -1,0 +1,81 @@
+// The proxy's end of the socket to its door: requests come here, and with them the channels to the services.
+import CSystem
+import Glibc
+import IPC
+import SystemMap
+import Wire
+
+final class DoorPort {
+    struct Message {
+        let number: UInt16
+        let body: [UInt8]
+        let descriptors: [Descriptor]
+    }
+
+    let channel: Channel
+    let device = ServiceLink(.device)
+    let pcr = ServiceLink(.pcr)
+    let policy = ServiceLink(.policy)
+    /// The guest's vPCRs, from the channel to paratpm-pcr.
+    private(set) var page: VPCRPage?
+    /// What the door asked while a command waited for a channel; its answer comes behind that command.
+    private var postponed: [Message] = []
+
+    init(_ descriptor: Descriptor) {
+        channel = Channel(descriptor)
+        for link in [device, pcr, policy] { link.port = self }
+    }
+
+    var hasPostponed: Bool { !postponed.isEmpty }
+    var isComplete: Bool { device.isConnected && pcr.isConnected && policy.isConnected }
+
+    /// The door's next request; nil: the door is gone.
+    func receive() -> Message? {
+        if !postponed.isEmpty { return postponed.removeFirst() }
+        guard let (bytes, descriptors) = try? channel.receive() else { return nil }
+        var reader = WireReader(bytes)
+        let number = (try? reader.u16()) ?? 0
+        return Message(number: number, body: reader.rest(), descriptors: descriptors)
+    }
+
+    func reply(_ status: CallStatus, _ body: [UInt8] = []) {
+        var writer = WireWriter()
+        writer.u32(status.rawValue)
+        writer.raw(body)
+        // A door that is gone shows at the next poll.
+        _ = try? channel.send(writer.bytes)
+    }
+
+    /// Waits until the door has brought a new channel; false when it did not in time, or wants something else first.
+    func awaitChannel(of link: ServiceLink) -> Bool {
+        let epoch = link.epoch
+        while link.epoch == epoch {
+            var polled = pollfd(fd: channel.descriptor.raw, events: Int16(POLLIN), revents: 0)
+            guard !hasPostponed, poll(&polled, 1, ServiceLink.patience) > 0, let message = receive() else { return false }
+            if message.number == ProxyCalls.UseChannel.number {
+                reply(useChannel(message))
+            } else {
+                postponed.append(message)
+                return false
+            }
+        }
+        return true
+    }
+
+    func useChannel(_ message: Message) -> CallStatus {
+        guard let index = try? ProxyCalls.UseChannel.Request(wire: message.body), index < ServiceName.allCases.count,
+            let descriptor = message.descriptors.first
+        else { return .malformed }
+        switch ServiceName.allCases[Int(index)] {
+        case .device: device.use(descriptor)
+        case .policy: policy.use(descriptor)
+        case .pcr:
+            guard message.descriptors.count == 2, let page = VPCRPage(message.descriptors[1], writable: false) else {
+                return .malformed
+            }
+            self.page = page
+            pcr.use(descriptor)
+        }
+        return .ok
+    }
+}

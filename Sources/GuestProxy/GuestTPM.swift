@@ -1,0 +1,127 @@
+// The guest's TPM as the proxy keeps it: made when all services are there, powered by the door, refused when its lasting
+// state does not verify.
+import Glibc
+import IPC
+import SystemMap
+import TPMCrypto
+import TPMWire
+import VirtualTPM
+import Wire
+
+final class GuestTPM {
+    private enum Condition {
+        /// Not every service was there yet.
+        case incomplete
+        case ready(VirtualTPM)
+        /// The lasting state is not used; the reason is in the log.
+        case refused
+    }
+    private let port: DoorPort
+    private let state: Descriptor
+    private var condition = Condition.incomplete
+    private var isPowered = false
+    private var lastCommand: UInt32 = 0
+    private var bufferSize = ProxyCalls.SetBufferSize.largest
+
+    init(_ port: DoorPort, state: Descriptor) {
+        self.port = port
+        self.state = state
+    }
+
+    let retryResponse = VirtualTPM.errorResponse(.retry)
+
+    // MARK: Commands
+
+    /// - Parameter locality: what swtpm's header says, if there was one. The platform decides on the locality (D5), so
+    ///   another one than it chose is refused.
+    func execute(_ command: [UInt8], locality: UInt8?) -> [UInt8] {
+        guard isPowered, case .ready(let tpm) = condition else { return VirtualTPM.errorResponse(.failure) }
+        if let locality, locality != port.page?.read()?.locality { return VirtualTPM.errorResponse(.locality) }
+        if command.count >= MessageHeader.size { lastCommand = command[6..<10].reduce(0) { $0 << 8 | UInt32($1) } }
+        return tpm.execute(command)
+    }
+
+    private func run(_ code: TPMCommandCode, _ type: UInt16) -> TPMRC {
+        let command = CommandMessage(code, parameters: type.wire)
+        guard let response = try? ResponseMessage(execute(command.bytes, locality: nil), hasHandle: false) else { return .failure }
+        return response.code
+    }
+
+    // MARK: Power
+
+    func powerOn(_ startup: ProxyCalls.PowerOn.Request.Startup) -> CallStatus {
+        prepare()
+        if case .ready(let tpm) = condition { tpm.powerOn() }
+        isPowered = true
+        lastCommand = 0
+        let code: TPMRC
+        switch startup {
+        case .none: return .ok
+        case .clear: code = run(.startup, StartupType.clear)
+        case .state: code = run(.startup, StartupType.state)
+        }
+        if code == .success { return .ok }
+        log(.error, .proxy, "TPM2_Startup on the guest's behalf failed: 0x\(String(code.rawValue, radix: 16))")
+        return .failed
+    }
+
+    /// An orderly end keeps the guest's dictionary-attack counter and its orderly NV data (Part 1, 12.2.3).
+    func powerOff(shutdown: Bool) -> CallStatus {
+        if isPowered, shutdown, lastCommand != TPMCommandCode.shutdown.rawValue {
+            let code = run(.shutdown, StartupType.state)
+            if code != .success && code != .initialize { _ = run(.shutdown, StartupType.clear) }
+        }
+        isPowered = false
+        return .ok
+    }
+
+    private enum StartupType {
+        /// TPM_SU_CLEAR, TPM_SU_STATE (Part 2, 6.10)
+        static let clear: UInt16 = 0
+        static let state: UInt16 = 1
+    }
+
+    func setBufferSize(_ size: UInt32) -> UInt32 {
+        bufferSize = min(max(size, ProxyCalls.SetBufferSize.smallest), ProxyCalls.SetBufferSize.largest)
+        if case .ready(let tpm) = condition { tpm.bufferSize = Int(bufferSize) }
+        return bufferSize
+    }
+
+    // MARK: Coming into being
+
+    /// Makes the TPM as soon as every service is there.
+    func prepare() {
+        guard case .incomplete = condition, port.isComplete else { return }
+        do throws(TPMRC) {
+            let chip = try port.device.call(DeviceCalls.Describe.self, Nothing())
+            var secret = try port.device.call(DeviceCalls.GuestSecret.self, Nothing()).bytes
+            defer { wipe(&secret) }
+            condition = make(chip, Secret(secret))
+        } catch {
+            log(.warning, .proxy, "paratpm-device does not say who it is: 0x\(String(error.rawValue, radix: 16))")
+        }
+    }
+
+    private func make(_ chip: ChipDescription, _ secret: Secret) -> Condition {
+        do {
+            let store = try Journal(descriptor: state.raw, key: Secret(kdfa(.sha256, key: secret.bytes, label: "STATE", bits: 256)))
+            let tpm = try VirtualTPM(
+                device: DeviceAdapter(port.device, chip: chip), pcrs: PCRAdapter(port), policy: PolicyAdapter(port.policy),
+                store: store, clock: BootClock(), secret: secret)
+            tpm.bufferSize = Int(bufferSize)
+            return .ready(tpm)
+        } catch let error as JournalError {
+            log(.error, .proxy, "\(stateName): \(error)")
+        } catch {
+            log(.error, .proxy, "\(stateName): a record does not decode; the file was left as it is")
+        }
+        return .refused
+    }
+
+    /// The state file's path, for the log: the proxy was only given its descriptor.
+    private var stateName: String {
+        var path = [UInt8](repeating: 0, count: Int(PATH_MAX))
+        let count = path.withUnsafeMutableBytes { readlink("/proc/self/fd/\(state.raw)", $0.baseAddress, $0.count) }
+        return count > 0 ? String(decoding: path[..<count], as: UTF8.self) : Instance.stateFile
+    }
+}

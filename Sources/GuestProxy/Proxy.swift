@@ -1,0 +1,115 @@
+// paratpm-proxy: one guest's TPM behind its data connection. Plain blocking code, one thread.
+import CSystem
+import Glibc
+import IPC
+import SystemMap
+import TPMWire
+import Wire
+
+package final class Proxy {
+    private let port: DoorPort
+    private let tpm: GuestTPM
+    private var data: DataConnection?
+    private var listener: Listener?
+
+    private struct Listener {
+        let descriptor: Descriptor
+        let disconnects: Bool
+        /// Goes with the first client.
+        var done: Descriptor?
+    }
+
+    /// A proxy's whole life: acquire, confine, serve.
+    package static func main() -> Never {
+        signal(SIGPIPE, SIG_IGN)
+        let proxy = Proxy(
+            door: Descriptor(owning: ProxyCalls.Inherited.door), state: Descriptor(owning: ProxyCalls.Inherited.state))
+        guard csystem_harden() == 0 else {
+            log(.error, .proxy, "cannot confine itself: \(describe(errno: errno))")
+            exit(70)
+        }
+        proxy.serve()
+        exit(0)
+    }
+
+    private init(door: Descriptor, state: Descriptor) {
+        port = DoorPort(door)
+        tpm = GuestTPM(port, state: state)
+    }
+
+    /// Until the door is gone.
+    private func serve() {
+        while true {
+            var polled = [
+                pollfd(fd: port.channel.descriptor.raw, events: Int16(POLLIN), revents: 0),
+                pollfd(fd: data?.descriptor.raw ?? listener?.descriptor.raw ?? -1, events: Int16(POLLIN), revents: 0),
+            ]
+            guard poll(&polled, 2, port.hasPostponed ? 0 : -1) >= 0 || errno == EINTR else { return }
+            if polled[0].revents != 0 || port.hasPostponed {
+                guard let message = port.receive() else { return }
+                answer(message)
+            } else if polled[1].revents != 0 {
+                if data == nil { acceptClient() } else { serveCommand() }
+            }
+        }
+    }
+
+    private func serveCommand() {
+        guard let data else { return }
+        let goesOn = data.serve { [tpm] (command, locality) in tpm.execute(command, locality: locality) }
+        let isLast = listener?.disconnects ?? false
+        if !goesOn || isLast {
+            self.data = nil
+            listener?.done = nil
+        }
+    }
+
+    private func acceptClient() {
+        guard let listener else { return }
+        let raw = csystem_accept(listener.descriptor.raw, 0)
+        guard raw >= 0 else { return }
+        var on: Int32 = 1
+        setsockopt(raw, Int32(IPPROTO_TCP), TCP_NODELAY, &on, socklen_t(MemoryLayout<Int32>.size))
+        data = DataConnection(Descriptor(owning: raw), allowsHeader: true, done: nil)
+    }
+
+    // MARK: The door's requests
+
+    private func answer(_ message: DoorPort.Message) {
+        switch message.number {
+        case ProxyCalls.UseChannel.number:
+            port.reply(port.useChannel(message))
+            tpm.prepare()
+        case ProxyCalls.PowerOn.number:
+            on(message) { (request: ProxyCalls.PowerOn.Request) in tpm.powerOn(request.startup) }
+        case ProxyCalls.PowerOff.number:
+            on(message) { (request: ProxyCalls.PowerOff.Request) in tpm.powerOff(shutdown: request.shutdown) }
+        case ProxyCalls.AttachData.number:
+            on(message) { (request: ProxyCalls.AttachData.Request) in attach(request, message.descriptors) }
+        case ProxyCalls.ServeData.number:
+            on(message) { (request: ProxyCalls.ServeData.Request) in
+                guard let descriptor = message.descriptors.first else { return .malformed }
+                listener = Listener(
+                    descriptor: descriptor, disconnects: request.disconnects, done: message.descriptors.dropFirst().first)
+                return .ok
+            }
+        case ProxyCalls.SetBufferSize.number:
+            guard let size = try? UInt32(wire: message.body) else { return port.reply(.malformed) }
+            port.reply(.ok, tpm.setBufferSize(size).wire)
+        default: port.reply(.unknownCall)
+        }
+    }
+
+    private func on<Request: WireCodable>(_ message: DoorPort.Message, _ body: (Request) -> CallStatus) {
+        guard let request = try? Request(wire: message.body) else { return port.reply(.malformed) }
+        port.reply(body(request))
+    }
+
+    private func attach(_ request: ProxyCalls.AttachData.Request, _ descriptors: [Descriptor]) -> CallStatus {
+        guard descriptors.count == 2 else { return .malformed }
+        let connection = DataConnection(descriptors[0], allowsHeader: request.allowsHeader, done: descriptors[1])
+        if request.isRecovered { connection.answerInterrupted(tpm.retryResponse) }
+        data = connection
+        return .ok
+    }
+}
