@@ -92,8 +92,8 @@ package struct VirtualPCRs: Sendable {
         guard values.locality == 0 || values.locality == 3 else { throw .locality }
         let launch = launch == .normal && values.locality == 3 ? .locality3 : launch
         if state { try checkResume(launch) }
-        // A TPM Reset: neither Resume nor Restart, for which the last shutdown must have been Shutdown(STATE).
-        if kept == nil { values.updateCounter = 0 }
+        // Resume and Restart, which follow Shutdown(STATE), count on from there; a TPM Reset begins again.
+        values.updateCounter = kept?.values.updateCounter ?? 0
         for pcr in 0..<PCRSelection.pcrCount { initialize(pcr, resume: state, launch) }
         if state, let kept { restore(kept) }
         kept = nil
