@@ -274,7 +274,9 @@ extension TPMRC {
 
     /// A handle of the command is not loaded.
     var isAboutLostHandles: Bool {
-        (TPMRC.referenceH0.rawValue..<TPMRC.referenceH0.rawValue + 7).contains(rawValue)
+        if (TPMRC.referenceH0.rawValue..<TPMRC.referenceH0.rawValue + 7).contains(rawValue) { return true }
+        // What resource managers say.
+        return base == .handle && rawValue & 0x840 == 0
     }
 }
 

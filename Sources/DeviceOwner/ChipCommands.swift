@@ -96,7 +96,7 @@ extension Chip {
         let command = ChipCommand(code: .readPublic, entities: [Entity(handle, name: [])])
         let response: ResponseMessage
         do throws(ChipError) { response = try run(command) } catch {
-            guard case .rc(let code) = error, code.base == .handle || code.isAboutLostHandles else { throw error }
+            guard case .rc(let code) = error, code.isAboutLostHandles else { throw error }
             return nil
         }
         let (area, name) = try response.decode { (reader) throws(WireError) in

@@ -25,15 +25,11 @@ package struct DeviceConfiguration: Sendable {
 /// A twin in a connection's table.
 package struct Twin {
     let guest: GuestID
-    let area: PublicArea
-    let wrapped: [UInt8]
-    let key: ObjectKey
+    let object: WrappedObject
 
     init(_ blob: TwinBlob, of guest: GuestID) {
         self.guest = guest
-        area = blob.spec.publicArea(unique: blob.unique)
-        wrapped = blob.hardwarePrivate
-        key = ObjectKey(guest, area, wrapped)
+        object = WrappedObject(area: blob.spec.publicArea(unique: blob.unique), wrapped: blob.hardwarePrivate)
     }
 }
 
@@ -42,6 +38,8 @@ package final class Device {
     private let cache: ObjectCache
     private let roots: GuestRoots
     private var description: ChipDescription?
+    /// A guest that asks again and again shall not fill the log.
+    private var lastRefusal = ""
 
     /// Reaches the chip, finds or makes the host root.
     package init(_ configuration: DeviceConfiguration) throws(Failure) {
@@ -98,15 +96,7 @@ package final class Device {
     }
 
     private func use<R>(_ twin: Twin, _ body: (Entity) throws(ChipError) -> R) throws(CallStatus) -> R {
-        try perform { () throws(ChipError) in
-            let handle = try cache.handle(twin.key) { () throws(ChipError) in
-                let parent = try roots.root(twin.guest)
-                // The parent was used last, so what gives way is another.
-                try cache.reserve(1)
-                return try chip.load(twin.area, twin.wrapped, under: parent)
-            }
-            return try body(Entity(handle, name: twin.area.name))
-        }
+        try perform { () throws(ChipError) in try body(try roots.child(twin.object, twin.guest)) }
     }
 
     // MARK: The chip
@@ -145,19 +135,22 @@ package final class Device {
 
     /// Runs an operation, once more if the connection broke or our handles were lost: all of them may be repeated.
     private func perform<R>(_ body: () throws(ChipError) -> R) throws(CallStatus) -> R {
-        do throws(ChipError) {
-            do throws(ChipError) { return try body() } catch {
-                switch error {
-                case .gone: break
-                case .rc(let code) where code.isAboutLostHandles: cache.forgetAll()
-                default: throw error
-                }
-                return try body()
+        do throws(ChipError) { return try body() } catch {
+            switch error {
+            case .gone: break
+            case .rc(let code) where code.isAboutLostHandles: cache.forgetAll()
+            default: throw status(of: error)
             }
-        } catch {
-            if case .refused(let why) = error { log(.error, .device, why) }
-            throw CallStatus(error)
         }
+        do throws(ChipError) { return try body() } catch { throw status(of: error) }
+    }
+
+    private func status(of error: ChipError) -> CallStatus {
+        if case .refused(let why) = error, why != lastRefusal {
+            log(.error, .device, why)
+            lastRefusal = why
+        }
+        return CallStatus(error)
     }
 }
 

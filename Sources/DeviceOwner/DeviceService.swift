@@ -38,6 +38,7 @@ package final class DeviceService {
     private let device: Device
     private let instance: Instance
     private var connections = 0
+    private static let identityLabel = Array("IDENTITY".utf8) + [0]
 
     package init(_ device: Device, _ instance: Instance) {
         self.device = device
@@ -102,7 +103,9 @@ package final class DeviceService {
                 try self.device.sign(request.digest, request.scheme, with: try proxy.state[request.handle])
             },
             .on(DeviceCalls.DecryptRSA.self) { (request, proxy) throws(CallStatus) in
-                Blob(try self.device.decryptRSA(
+                // Credentials are activated by paratpm-policy alone (D7).
+                guard request.label != Self.identityLabel else { throw .notPermitted }
+                return Blob(try self.device.decryptRSA(
                     request.cipherText, request.scheme, label: request.label, with: try proxy.state[request.handle]))
             },
             .on(DeviceCalls.Agree.self) { (request, proxy) throws(CallStatus) in

@@ -56,6 +56,8 @@ struct GuestRecord: WireCodable, Equatable {
 final class GuestRoots {
     /// Bytes of a guest's secret.
     static let secretSize = 32
+    /// The new object's, and one for the persistent parent while it is used.
+    private static let slotsUnderHostRoot = 2
 
     private let chip: Chip
     private let cache: ObjectCache
@@ -85,18 +87,21 @@ final class GuestRoots {
     }
 
     /// The guest's root key, in the chip.
-    func root(_ guest: GuestID) throws(ChipError) -> Entity {
-        guard let record = try record(guest) else { throw .refused("the guest \(guest.hex) is forgotten") }
-        return try load(record.root, guest)
+    func root(_ guest: GuestID) throws(ChipError) -> Entity { try loaded(try existing(guest).root, guest) }
+
+    /// A child of the guest's root key, in the chip.
+    func child(_ object: WrappedObject, _ guest: GuestID) throws(ChipError) -> Entity {
+        let handle = try cache.handle(object.key(guest)) { () throws(ChipError) in
+            let parent = try root(guest)
+            try cache.reserve(1)
+            return try chip.load(object.area, object.wrapped, under: parent)
+        }
+        return Entity(handle, name: object.area.name)
     }
 
     /// Unseals the guest's secret.
     func secret(_ guest: GuestID) throws(ChipError) -> [UInt8] {
-        guard let record = try record(guest) else { throw .refused("the guest \(guest.hex) is forgotten") }
-        let handle = try cache.handle(record.secret.key(guest)) { () throws(ChipError) in
-            try chip.load(record.secret.area, record.secret.wrapped, under: load(record.root, guest))
-        }
-        let secret = try chip.unseal(Entity(handle, name: record.secret.area.name))
+        let secret = try chip.unseal(try child(try existing(guest).secret, guest))
         guard secret.count == Self.secretSize else { throw .garbage }
         return secret
     }
@@ -105,7 +110,13 @@ final class GuestRoots {
     func forget(_ guest: GuestID) throws(ChipError) {
         records[guest] = nil
         do throws(Failure) { try Files.remove(instance.guestRecord(guest)) } catch { throw .refused(error.message) }
-        try cache.forget(guest)
+        // Where the chip cannot be reached, nobody can use what is still loaded there.
+        try? cache.forget(guest)
+    }
+
+    private func existing(_ guest: GuestID) throws(ChipError) -> GuestRecord {
+        guard let record = try record(guest) else { throw .refused("the guest \(guest.hex) is forgotten") }
+        return record
     }
 
     private func record(_ guest: GuestID) throws(ChipError) -> GuestRecord? {
@@ -124,22 +135,22 @@ final class GuestRoots {
     }
 
     private func make(_ guest: GuestID) throws(ChipError) -> GuestRecord {
-        // The parent is persistent, which takes a slot while it is used.
-        try cache.reserve(2)
+        try cache.reserve(Self.slotsUnderHostRoot)
         let made = try chip.create(RootTemplate.guest(guest), data: [], under: hostRoot.entity)
         let root = WrappedObject(area: made.area, wrapped: made.wrapped)
         // No single generator is trusted alone.
         var secret = zip(try chip.random(Self.secretSize), randomBytes(Self.secretSize)).map { $0 ^ $1 }
         defer { wipe(&secret) }
-        let parent = try load(root, guest)
+        let parent = try loaded(root, guest)
         try cache.reserve(1)
         let sealed = try chip.create(RootTemplate.secret(guest), data: secret, under: parent)
         return GuestRecord(root: root, secret: WrappedObject(area: sealed.area, wrapped: sealed.wrapped))
     }
 
-    private func load(_ root: WrappedObject, _ guest: GuestID) throws(ChipError) -> Entity {
-        let handle = try cache.handle(root.key(guest), slots: 2) { () throws(ChipError) in
-            try chip.load(root.area, root.wrapped, under: hostRoot.entity)
+    private func loaded(_ root: WrappedObject, _ guest: GuestID) throws(ChipError) -> Entity {
+        let handle = try cache.handle(root.key(guest)) { () throws(ChipError) in
+            try cache.reserve(Self.slotsUnderHostRoot)
+            return try chip.load(root.area, root.wrapped, under: hostRoot.entity)
         }
         return Entity(handle, name: root.area.name)
     }

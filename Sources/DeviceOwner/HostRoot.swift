@@ -83,6 +83,7 @@ struct HostRootKeeper {
             if let root = try find() { return root }
             return try make()
         } catch {
+            if case .refused(let why) = error { throw Failure(.config, why) }
             throw Failure(.unavailable, "the chip at \(chip.address): \(error.explanation)")
         }
     }

@@ -1,5 +1,5 @@
 // The chip's few transient slots, shared by all guests: the least recently used object gives way, and comes back by its
-// saved context or, the first time, from its wrapped private part.
+// saved context (never slower than TPM2_Load, and it needs no parent) or, the first time, from its wrapped private part.
 import SystemMap
 import TPMCrypto
 import TPMWire
@@ -54,12 +54,8 @@ final class ObjectCache {
     }
 
     /// The object's handle, good until the next call.
-    /// - Parameters:
-    ///   - slots: how many the load takes: the object's own, and one for a persistent parent while it is used.
-    ///   - load: TPM2_Load, where there is no saved context.
-    func handle(
-        _ key: ObjectKey, slots needed: Int = 1, load: () throws(ChipError) -> TPMHandle
-    ) throws(ChipError) -> TPMHandle {
+    /// - Parameter load: TPM2_Load with the room it takes, where there is no saved context.
+    func handle(_ key: ObjectKey, load: () throws(ChipError) -> TPMHandle) throws(ChipError) -> TPMHandle {
         try renew()
         if let index = slots.firstIndex(where: { $0.key == key }) {
             statistics.hits += 1
@@ -67,7 +63,7 @@ final class ObjectCache {
             return slots[index].handle
         }
         statistics.misses += 1
-        let handle = if let loaded = try loadContext(key) { loaded } else { try loadFresh(needed, load) }
+        let handle = if let loaded = try loadContext(key) { loaded } else { try loadFresh(load) }
         slots.append(Slot(key: key, handle: handle, used: tick()))
         return handle
     }
@@ -88,14 +84,13 @@ final class ObjectCache {
         }
     }
 
-    private func loadFresh(_ needed: Int, _ load: () throws(ChipError) -> TPMHandle) throws(ChipError) -> TPMHandle {
-        try reserve(needed)
+    private func loadFresh(_ load: () throws(ChipError) -> TPMHandle) throws(ChipError) -> TPMHandle {
         let handle = try load()
         statistics.loads += 1
         return handle
     }
 
-    /// Makes sure that `count` slots are free, as far as what we loaded ourselves is concerned.
+    /// Makes sure that `count` slots are free, as far as what we loaded ourselves is concerned. What was used last goes last.
     func reserve(_ count: Int) throws(ChipError) {
         try renew()
         while slots.count + count > Self.capacity, try evict(keeping: []) {}

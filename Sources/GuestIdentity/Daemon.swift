@@ -123,14 +123,18 @@ package struct Daemon: Sendable {
         let signals = Descriptor(owning: csystem_signalfd([SIGTERM, SIGINT], 2))
         guard signals.raw >= 0 else { throw .system(.software, "watch", "signals") }
         try Files.makeDirectory(instance.runDirectory, mode: 0o755)
+        let socket = instance.socket(self.service)
+        guard (try? Channel.connect(socket)) == nil else {
+            throw Failure(.unavailable, "\(socket) is served already: another \(role.rawValue) runs for this instance")
+        }
         let service = try acquire(arguments)
         guard csystem_harden() == 0 else { throw .system(.software, "confine", role.rawValue) }
-        let server = try listen(service, at: instance.socket(self.service))
+        let server = try listen(service, at: socket)
         server.watch(signals) { csystem_signal_read(signals.raw) == 0 }
         notify("READY=1")
         server.run()
         notify("STOPPING=1")
-        unlink(instance.socket(self.service))
+        unlink(socket)
     }
 
     private func listen<State>(_ service: Service<State>, at path: String) throws(Failure) -> Server<ServiceConnection<State>> {

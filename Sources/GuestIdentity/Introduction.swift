@@ -108,8 +108,8 @@ package func proxyChannelRoute<State>(
 ) -> Route<ServiceConnection<State>> {
     .full(Introduction.OpenProxyChannel.self) { (_, door: ServiceConnection<State>) throws(CallStatus) in
         let guest = try door.knownGuest()
-        let (state, descriptors) = try make(guest)
         guard let (ours, theirs) = try? Descriptor.pair() else { throw .unavailable }
+        let (state, descriptors) = try make(guest)
         let proxy = ServiceConnection(proxyOf: guest, peer: door.peer, state: state)
         return Outcome(Nothing(), descriptors: [theirs] + descriptors, adopted: (ours, proxy))
     }

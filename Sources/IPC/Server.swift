@@ -139,7 +139,10 @@ package final class Server<C: Connection> {
         // A peer that does not read its replies is dropped: nobody waits for it.
         let sent = csystem_send(client.channel.descriptor.raw, writer.bytes, writer.bytes.count, raws, Int32(raws.count),
                                 Int32(MSG_DONTWAIT))
-        guard sent == writer.bytes.count else { return false }
+        guard sent == writer.bytes.count else {
+            if let (_, connection) = outcome.adopted { farewell(connection) }
+            return false
+        }
         if let (descriptor, connection) = outcome.adopted { adopt(descriptor, connection) }
         return true
     }

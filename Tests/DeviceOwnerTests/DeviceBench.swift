@@ -18,6 +18,7 @@ final class DeviceBench {
     let otherGuest = GuestID([UInt8](repeating: 0xB2, count: 32))!
 
     init() throws {
+        setenv("TSS2_LOG", "all+none", 1)
         directory = try TemporaryInstance()
         chip = try SimulatedChip(in: directory.path)
         bus = try Bus(before: chip)
@@ -71,16 +72,16 @@ extension Device {
 
 extension Twin {
     var point: ECCPoint {
-        guard case .ecc(let point) = area.unique else { preconditionFailure("not ECC") }
+        guard case .ecc(let point) = object.area.unique else { preconditionFailure("not ECC") }
         return point
     }
     var modulus: [UInt8] {
-        guard case .rsa(let modulus) = area.unique else { preconditionFailure("not RSA") }
+        guard case .rsa(let modulus) = object.area.unique else { preconditionFailure("not RSA") }
         return modulus
     }
 
     func verifies(_ signature: Signature, _ digest: [UInt8]) -> Bool {
-        switch (signature, area.parameters) {
+        switch (signature, object.area.parameters) {
         case (.ecc(_, _, let r, let s), .ecc(_, _, let curve, _)):
             verifyECDSA(curve: curve, point: point, digest: digest, r: r, s: s)
         case (.rsa(let scheme, let hash, let bytes), .rsa):
@@ -92,3 +93,13 @@ extension Twin {
 
 let someDigest = digest(.sha256, Array("paratpm".utf8))
 let ecdsa = Scheme(.ecdsa, .sha256)
+
+/// The result, as soon as there is one: a chip that comes back is tried again after a while.
+func eventually<R>(_ body: () throws -> R) throws -> R {
+    let deadline = milliseconds() + 5000
+    while milliseconds() < deadline {
+        if let result = try? body() { return result }
+        usleep(20_000)
+    }
+    return try body()
+}

@@ -43,6 +43,14 @@ import Testing
         #expect(status { _ = try proxy.call(DeviceCalls.Random.self, 257) } == .malformed)
     }
 
+    @Test func credentialsAreNotTheProxysToOpen() throws {
+        let proxy = try bench.directory.addGuest("one").proxy(.device).channel
+        let handle = try proxy.call(DeviceCalls.Load.self, try proxy.call(DeviceCalls.Create.self, .init(spec: .rsaDecrypter, data: [])))
+        let request = DeviceCalls.DecryptRSA.Request(
+            handle: handle, cipherText: [1], scheme: Scheme(.oaep, .sha256), label: Array("IDENTITY".utf8) + [0])
+        #expect(status { _ = try proxy.call(DeviceCalls.DecryptRSA.self, request) } == .notPermitted)
+    }
+
     @Test func handlesAreGoodOnTheirConnectionOnly() throws {
         let guest = try bench.directory.addGuest("one")
         let (first, second) = (try guest.proxy(.device).channel, try guest.proxy(.device).channel)
