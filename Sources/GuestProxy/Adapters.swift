@@ -78,6 +78,9 @@ final class PCRAdapter: PCRService {
         guard let pcr = UInt8(exactly: pcr) else { throw .value }
         _ = try link.call(PCRCalls.ResetPCR.self, pcr)
     }
+    func countClear() throws(TPMRC) {
+        _ = try link.call(PCRCalls.CountClear.self, .init())
+    }
 }
 
 final class PolicyAdapter: PolicyService {

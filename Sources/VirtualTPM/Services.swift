@@ -29,6 +29,8 @@ package protocol PCRService: AnyObject {
     func shutdown(state: Bool) throws(TPMRC)
     func extend(_ pcr: Int, _ digests: [TaggedDigest]) throws(TPMRC)
     func reset(_ pcr: Int) throws(TPMRC)
+    /// TPM2_Clear counts as a change of PCRs.
+    func countClear() throws(TPMRC)
 }
 
 /// Policy sessions, as tokens (docs/architecture.md, D8).

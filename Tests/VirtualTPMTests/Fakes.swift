@@ -171,6 +171,7 @@ final class FakePCRs: PCRService {
     func shutdown(state: Bool) throws(TPMRC) { try pcrs.shutdown(state: state) }
     func extend(_ pcr: Int, _ digests: [TaggedDigest]) throws(TPMRC) { try pcrs.extend(pcr, digests) }
     func reset(_ pcr: Int) throws(TPMRC) { try pcrs.reset(pcr) }
+    func countClear() throws(TPMRC) { try pcrs.countClear() }
 }
 
 /// The policy checker's arithmetic without the process.

@@ -19,8 +19,12 @@ package struct Limits: Sendable {
     package static let commandSize = 4096
     /// TPM_PT_INPUT_BUFFER: TPM2B_MAX_BUFFER, in bytes
     package static let inputBuffer = 1024
+    /// TPM2B_EVENT, in bytes
+    package static let eventSize = 1024
     /// TPM_PT_NV_BUFFER_MAX: TPM2B_MAX_NV_BUFFER, in bytes
     package static let nvBuffer = 1024
+    /// TPM_PT_MAX_CAP_BUFFER: TPMS_CAPABILITY_DATA and moreData, in bytes
+    package static let capabilityBuffer = 1024
     /// Authorization sessions in one command
     package static let sessionsPerCommand = 3
     /// TPM2B_PRIVATE, in bytes

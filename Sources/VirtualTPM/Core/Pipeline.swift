@@ -34,6 +34,7 @@ extension VirtualTPM {
         if !sessions.isEmpty { try authorize(&call, hashes) }
         call.parameters = ParameterReader(try decryptParameter(call))
         let reply = try perform(&call)
+        noteChange(by: row)
         try commit()
         return respond(call, reply, hashes)
     }

@@ -41,23 +41,25 @@ package final class VirtualTPM {
         self.limits = limits
         keys = GuestKeys(secret)
         durable = try DurableState(records: store.records, device: device)
-        volatile = VolatileState(limits: limits, now: clock.milliseconds)
+        volatile = VolatileState(limits: limits, now: clock.milliseconds, clock: durable.clock.atProcessStart)
         power = .initialized
         if store.records.isEmpty { manufacture() }
     }
 
-    /// The first start of all: the seeds and proofs that `DurableState()` drew become lasting with the first commit.
+    /// The first start of all makes the seeds and proofs that `DurableState()` drew lasting. Where they cannot be, there is
+    /// no TPM (failure mode).
     private func manufacture() {
         durable.save(.hierarchies)
         durable.save(.lockout)
         durable.save(.clock)
+        do throws(TPMRC) { try commit() } catch { power = .failed }
     }
 
     /// _TPM_Init: everything volatile is gone until TPM2_Startup.
     package func powerOn() {
         guard power != .failed else { return }
         let kept = volatile.keptByShutdown
-        volatile = VolatileState(limits: limits, now: clockService.milliseconds)
+        volatile = VolatileState(limits: limits, now: clockService.milliseconds, clock: clock)
         volatile.keptByShutdown = kept
         power = .initialized
     }
@@ -65,6 +67,7 @@ package final class VirtualTPM {
     /// Makes what the last commands changed lasting. On error nothing of it is, in memory neither.
     func commit() throws(TPMRC) {
         guard !durable.dirty.isEmpty else { return }
+        noteClock()
         let changes = durable.dirty.map { (key: $0.key, value: durable.encoded($0)) }
         do {
             try store.commit(changes)
@@ -111,32 +114,29 @@ struct VolatileState {
     var random = RandomPool()
     /// The session whose audit digest covers every command since it began (Part 1, 19.6.6.3).
     var exclusiveAuditSession: TPMHandle?
-    /// NV locks and data that last until the next TPM Reset or Restart.
-    var nv = VolatileNV()
-    /// When `time` was 0, on the proxy's clock.
+    /// When `time` was 0, on the clock service's clock.
     let powerOnTime: UInt64
-    /// The clock service's time when durable.clock.clock was true.
-    var clockAnchor: UInt64
+    /// What Clock was at a moment of the clock service's clock.
+    var clockAnchor: (clock: UInt64, at: UInt64)
+    var recovery = RecoveryTimers()
+    /// TPMA_STARTUP_CLEAR.orderly: the last Shutdown was good for this Startup.
+    var isStartOrderly = false
+    /// Rises with every TPM Restart: contexts of stClear objects from before are worthless.
+    var clearCount: UInt32 = 0
     /// What Shutdown(STATE) keeps for Startup(STATE).
     var keptByShutdown: KeptState?
 
-    init(limits: Limits, now: UInt64) {
+    init(limits: Limits, now: UInt64, clock: UInt64) {
         transient = TransientSlots(capacity: limits.transientObjects)
         sessions = SessionTable(capacity: limits.sessions)
         powerOnTime = now
-        clockAnchor = now
+        clockAnchor = (clock, now)
     }
 }
 
 /// Volatile parts that a TPM Resume (and in part a TPM Restart) takes back.
 struct KeptState {
     var hierarchies: VolatileHierarchies
-    var nv: VolatileNV
     var sessions: SessionTable
-}
-
-/// NV state without power (Part 1, 37.7): locks of indices whose lock is not lasting.
-struct VolatileNV {
-    var readLocked: Set<TPMHandle> = []
-    var writeLocked: Set<TPMHandle> = []
+    var clearCount: UInt32
 }

@@ -7,8 +7,8 @@ struct ClockState: WireCodable {
     var resetCount: UInt32 = 0
     var restartCount: UInt32 = 0
     var safe = true
-    /// The last TPM2_Shutdown, as long as nothing orderly changed since.
-    var orderly: Orderly = .none
+    /// The last TPM2_Shutdown, as long as nothing orderly changed since. A new TPM counts as shut down.
+    var orderly: Orderly = .clear
 
     enum Orderly: UInt8 { case none = 0, clear = 1, state = 2 }
 

@@ -1,7 +1,7 @@
 // Dictionary-attack protection, each guest's own (Part 1, 19.8).
 import Wire
 
-struct LockoutState: WireCodable {
+struct LockoutState: WireCodable, Equatable {
     var failedTries: UInt32 = 0
     /// maxTries, recoveryTime and lockoutRecovery (seconds), as stock software TPMs start.
     var maxTries: UInt32 = 3
