@@ -15,6 +15,20 @@ import Testing
         device = try bench.device()
     }
 
+    /// TPM_ALG_ECC, SHA-256, attributes, no policy, symmetric, scheme, curve and KDF, an empty point
+    @Test func aTemplateIsTheseBytes() {
+        #expect(TwinSpec.p256Signer.template.wire == [
+            0x00, 0x23, 0x00, 0x0B, 0x00, 0x04, 0x04, 0x72, 0x00, 0x00,
+            0x00, 0x10, 0x00, 0x10, 0x00, 0x03, 0x00, 0x10, 0x00, 0x00, 0x00, 0x00,
+        ])
+        for spec in [TwinSpec.p256Signer, .p256Agreer, .rsaSigner, .rsaDecrypter, .sealed, .givenHMAC, .madeHMAC] {
+            let attributes = spec.template.attributes
+            #expect(attributes.isSuperset(of: [.fixedTPM, .fixedParent, .noDA, .userWithAuth]))
+            #expect(attributes.isDisjoint(with: [.restricted, .adminWithPolicy, .encryptedDuplication]))
+            #expect(spec.template.parameters.scheme.isNull)
+        }
+    }
+
     @Test func signsWithECC() throws {
         for curve in [ECCCurve.p256, .p384] {
             var spec = TwinSpec.p256Signer
