@@ -33,9 +33,6 @@ struct ChipCommand {
         case proof(Secret)
     }
 
-    /// The row of the command table says it.
-    var hasResponseHandle: Bool { CommandTable.row(code)?.flags.contains(.responseHandle) ?? false }
-
     /// cpHash (Part 1, 16.7)
     fileprivate func parameterHash(_ parameters: [UInt8]) -> [UInt8] {
         var context = HashContext(.sha256)
