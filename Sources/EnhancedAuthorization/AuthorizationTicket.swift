@@ -1,5 +1,5 @@
 // TPMT_TK_AUTH: an authorization that its holder may present again, until it expires.
-import TPMCrypto
+import CryptoBase
 import TPMWire
 import Wire
 

@@ -1,6 +1,6 @@
 // A policy session outside paratpm-policy: its state with a MAC.
 import SystemMap
-import TPMCrypto
+import CryptoBase
 import TPMWire
 import Wire
 

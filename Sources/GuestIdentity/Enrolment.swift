@@ -1,7 +1,7 @@
 // Guests become known here: a public registration that every service reads, and a private identity that the door holds.
 import Glibc
 import SystemMap
-import TPMCrypto
+import CryptoBase
 import Wire
 
 extension GuestID {

@@ -2,7 +2,7 @@
 import Glibc
 import IPC
 import SystemMap
-import TPMCrypto
+import CryptoBase
 
 /// The door's side: proves the guest's identity; from then on the channel has a door's rights.
 package func introduce(

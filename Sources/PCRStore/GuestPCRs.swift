@@ -3,7 +3,7 @@ import CSystem
 import Glibc
 import IPC
 import SystemMap
-import TPMCrypto
+import CryptoBase
 import TPMWire
 
 package final class GuestPCRs {

@@ -3,7 +3,7 @@ import EnhancedAuthorization
 import GuestIdentity
 import IPC
 import SystemMap
-import TPMCrypto
+import CryptoBase
 import TPMWire
 import Wire
 

@@ -1,5 +1,6 @@
 // Owners of libcrypto's big numbers: each frees, and wipes, what it holds.
 import CCrypto
+@_exported import CryptoBase
 
 /// A BIGNUM, wiped when dropped.
 final class BigNumber: @unchecked Sendable {

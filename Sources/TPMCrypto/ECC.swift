@@ -1,5 +1,6 @@
 // Elliptic curves: key pairs, Diffie-Hellman, ECDSA and the TPM's Schnorr signatures (Part 1, Annex C).
 import CCrypto
+import CryptoBase
 import TPMWire
 
 /// A key pair held in software.

@@ -1,5 +1,6 @@
 // RSA: public and private operations under the TPM's schemes (Part 1, Annex B; Part 3, 14).
 import CCrypto
+import CryptoBase
 import TPMWire
 
 package struct RSAPublicKey: Sendable {

@@ -1,4 +1,5 @@
 // The paddings of RSA schemes (Part 1, Annex B; RFC 8017). Decoders do the same work whatever the block holds.
+import CryptoBase
 import TPMWire
 
 /// EME-PKCS1-v1_5 (Part 1, B.5; RFC 8017, 7.2.1): 00 02 random 00 message.

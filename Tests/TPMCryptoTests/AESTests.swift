@@ -1,5 +1,6 @@
 import Testing
 
+@testable import CryptoBase
 @testable import TPMCrypto
 
 private let key128 = hex("2b7e151628aed2a6abf7158809cf4f3c")

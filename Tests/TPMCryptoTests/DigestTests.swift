@@ -1,6 +1,7 @@
 import TPMWire
 import Testing
 
+@testable import CryptoBase
 @testable import TPMCrypto
 
 @Suite struct DigestTests {

@@ -2,6 +2,7 @@ import TPMWire
 import Testing
 import Wire
 
+@testable import CryptoBase
 @testable import TPMCrypto
 
 @Suite struct ECCTests {

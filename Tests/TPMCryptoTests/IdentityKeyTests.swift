@@ -1,5 +1,6 @@
 import Testing
 
+@testable import CryptoBase
 @testable import TPMCrypto
 
 @Suite struct IdentityKeyTests {

@@ -1,6 +1,7 @@
 import TPMWire
 import Testing
 
+@testable import CryptoBase
 @testable import TPMCrypto
 
 // Expected values computed with Python's hmac and hashlib from the formulas of Part 1, 11.4.10, and with the

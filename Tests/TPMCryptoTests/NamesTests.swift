@@ -2,6 +2,7 @@ import TPMWire
 import Testing
 import Wire
 
+@testable import CryptoBase
 @testable import TPMCrypto
 
 // Public areas and Names as swtpm (libtpms) and tpm2-tools 5.4 gave them.

@@ -1,6 +1,7 @@
 import TPMWire
 import Testing
 
+@testable import CryptoBase
 @testable import TPMCrypto
 
 // A 2048-bit key, and what OpenSSL (Python cryptography 48) encrypted and signed with it.

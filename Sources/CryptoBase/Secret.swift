@@ -59,7 +59,7 @@ package func randomBytes(_ count: Int) -> [UInt8] {
 }
 
 /// Fills `buffer`. Without random numbers nothing here is safe, so a kernel that refuses ends the process.
-func fillRandom(_ buffer: UnsafeMutableRawBufferPointer) {
+package func fillRandom(_ buffer: UnsafeMutableRawBufferPointer) {
     var done = 0
     while done < buffer.count {
         let read = getrandom(buffer.baseAddress! + done, buffer.count - done, 0)

@@ -163,4 +163,4 @@ private final class GCM {
 }
 
 /// libcrypto answers nil only when memory is at an end; nothing sensible can follow.
-func outOfMemory() -> Never { fatalError("libcrypto: out of memory") }
+package func outOfMemory() -> Never { fatalError("libcrypto: out of memory") }

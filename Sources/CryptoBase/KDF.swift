@@ -55,7 +55,7 @@ private func expand(bits: Int, from first: UInt32 = 1, block: (UInt32) -> [UInt8
 }
 
 extension UInt32 {
-    var bigEndianBytes: [UInt8] {
+    package var bigEndianBytes: [UInt8] {
         [UInt8(truncatingIfNeeded: self >> 24), UInt8(truncatingIfNeeded: self >> 16),
          UInt8(truncatingIfNeeded: self >> 8), UInt8(truncatingIfNeeded: self)]
     }
