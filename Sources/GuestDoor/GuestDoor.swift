@@ -1,1 +1,111 @@
-// GuestDoor
+// paratpm-guest: one guest's door. From the command line to the loop.
+import ControlChannel
+import CSystem
+import Glibc
+import GuestIdentity
+import IPC
+import SystemMap
+
+package enum GuestDoor {
+    /// Under the name swtpm the command line is swtpm's.
+    package static func main() -> Never {
+        var arguments = CommandLine.arguments
+        let program = arguments.isEmpty ? "" : arguments.removeFirst()
+        let name = program.split(separator: "/").last.map(String.init) ?? ""
+        do throws(UsageError) {
+            if name.hasPrefix("swtpm") {
+                let environment = ["TPM_PATH", "TPM_PORT"].reduce(into: [String: String]()) { values, name in
+                    values[name] = getenv(name).map { String(cString: $0) }
+                }
+                perform(try SwtpmArguments.parse(arguments, environment: environment), as: name)
+            } else {
+                perform(try NativeArguments.parse(arguments, activated: ServiceManager.passedSocket), as: nil)
+            }
+        } catch {
+            log(.error, .guest, error.message)
+            exit(error.exit)
+        }
+    }
+
+    /// - Parameter name: the process's name, where it is not ours.
+    private static func perform(_ command: DoorCommand, as name: String?) -> Never {
+        do throws(Failure) {
+            switch command {
+            case .print(let text): print(text)
+            case .printStates(let guest):
+                var status = stat()
+                let isThere = stat(GuestHome.statePath(guest), &status) == 0 && status.st_size > 0
+                print(SwtpmTexts.states(isThere ? Int(status.st_size) : nil))
+            case .run(let options):
+                if options.isDaemon && !Background.isHere { try Background.start() }
+                if let name { csystem_set_name(name) }
+                try run(options)
+            }
+        } catch {
+            log(.error, .guest, error.message)
+            exit(error.exit.rawValue)
+        }
+        exit(0)
+    }
+
+    /// The system's instance is for those who name their guest; swtpm's users must name the broker.
+    private static func instance(_ options: DoorOptions) throws(Failure) -> Instance {
+        if case .named = options.guest { return Instance.chosen(options.directory) }
+        guard let path = getenv("PARATPM_DIR"), path.pointee != 0 else {
+            throw Failure(.unavailable, "no broker: PARATPM_DIR names none. Start one (paratpmctl run --dir DIR) and set "
+                + "PARATPM_DIR=DIR, or use the swtpm that this one stands for")
+        }
+        return Instance.chosen(nil)
+    }
+
+    /// Acquire, confine, listen, say ready, serve, clean up.
+    private static func run(_ options: DoorOptions) throws(Failure) {
+        if options.isDaemon { Background.leaveTerminal() }
+        if let user = options.runAs { try Surroundings.become(user) }
+        if let file = options.logFile { try Surroundings.redirectLog(file) }
+        signal(SIGPIPE, SIG_IGN)
+        let signals = Descriptor(owning: csystem_signalfd([SIGTERM, SIGINT], 2))
+        guard signals.raw >= 0 else { throw Failure(.software, "cannot watch signals: \(describe(errno: errno))") }
+        let instance = try instance(options)
+        let executable = try findProxy()
+        let home = try GuestHome.open(options.guest, instance)
+        let state = try home.openState(mode: options.stateMode)
+        guard csystem_harden() == 0 else { throw Failure(.software, "cannot confine itself: \(describe(errno: errno))") }
+        if options.keyFlags != 0 {
+            log(.notice, .guest, "the state is always encrypted, under a key that the hardware guards; the keys given are not used")
+        }
+        let guest = RunningGuest(options, Broker(instance, home), state: state, executable: executable)
+        try guest.start()
+        let files = FilesToRemove()
+        defer { files.remove() }
+        let control = try options.control.map { (endpoint) throws(Failure) in try files.open(endpoint) }
+        let data = try options.data.map { (endpoint) throws(Failure) in try files.open(endpoint) }
+        let door = Door(guest, control: control, signals: signals)
+        if let data { try guest.takeData(from: data) }
+        if !options.needsInit { try guest.powerOnAtStart() }
+        if let target = options.pidFile { try files.writePID(target) }
+        if options.isDaemon { Background.ready(keepsLog: options.logFile != nil) }
+        notify("READY=1")
+        door.run()
+        notify("STOPPING=1")
+        guest.end()
+    }
+}
+
+/// The sockets and the pid file, which go with the process.
+private final class FilesToRemove {
+    private var paths: [String] = []
+
+    func open(_ endpoint: Endpoint) throws(Failure) -> OpenEndpoint {
+        let opened = try OpenEndpoint(endpoint)
+        if let path = opened.path { paths.append(path) }
+        return opened
+    }
+
+    func writePID(_ target: DoorOptions.Target) throws(Failure) {
+        try Surroundings.writePID(target)
+        if case .path(let path) = target { paths.append(path) }
+    }
+
+    func remove() { for path in paths { unlink(path) } }
+}

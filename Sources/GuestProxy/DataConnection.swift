@@ -57,7 +57,7 @@ final class DataConnection {
     /// The command stays in the socket until it is executed: should the proxy die of it, the next one finds it there and
     /// answers TPM_RC_RETRY (`answerInterrupted`).
     func serve(_ execute: (_ command: [UInt8], _ locality: UInt8?) -> [UInt8]) -> Bool {
-        let present = recv(descriptor.raw, &buffer, buffer.count, Int32(MSG_PEEK.rawValue))
+        let present = recv(descriptor.raw, &buffer, buffer.count, Int32(MSG_PEEK))
         guard present > 0 else { return present < 0 && errno == EINTR }
         guard let frame = CommandFrame(buffer[..<present], allowsHeader: allowsHeader), frame.needed <= present else {
             return serveInPieces(execute)
@@ -68,7 +68,7 @@ final class DataConnection {
 
     /// A command that a former proxy left in the socket when it died.
     func answerInterrupted(_ response: [UInt8]) {
-        let count = recv(descriptor.raw, &buffer, buffer.count, Int32(MSG_DONTWAIT.rawValue))
+        let count = recv(descriptor.raw, &buffer, buffer.count, Int32(MSG_DONTWAIT))
         guard count > 0, let frame = CommandFrame(buffer[..<count], allowsHeader: allowsHeader) else { return }
         _ = respond(response, frame)
     }

@@ -121,7 +121,12 @@ final class GuestTPM {
     /// The state file's path, for the log: the proxy was only given its descriptor.
     private var stateName: String {
         var path = [UInt8](repeating: 0, count: Int(PATH_MAX))
-        let count = path.withUnsafeMutableBytes { readlink("/proc/self/fd/\(state.raw)", $0.baseAddress, $0.count) }
+        let count = path.withUnsafeMutableBufferPointer { buffer in
+            // SAFETY: readlink writes no more than the buffer's size, and CChar has the layout of UInt8.
+            buffer.withMemoryRebound(to: CChar.self) { bound in
+                bound.baseAddress.map { readlink("/proc/self/fd/\(state.raw)", $0, buffer.count) } ?? -1
+            }
+        }
         return count > 0 ? String(decoding: path[..<count], as: UTF8.self) : Instance.stateFile
     }
 }

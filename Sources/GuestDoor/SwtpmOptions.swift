@@ -1,0 +1,100 @@
+// The "name=value,flag" lists that swtpm's options take.
+import Glibc
+import GuestIdentity
+
+/// One option's list, against the names that it may have.
+struct SwtpmOptions {
+    enum Kind {
+        case text, number, mode, flag
+        /// A number, or a name from /etc/passwd or /etc/group.
+        case user, group
+    }
+    private enum Value {
+        case text(String)
+        case number(Int)
+    }
+    private var values: [String: Value] = [:]
+
+    /// - Parameters:
+    ///   - text: the option's argument.
+    ///   - name: what swtpm calls it in its messages: "ctrl".
+    init(_ text: String, _ name: String, _ known: [String: Kind]) throws(UsageError) {
+        for item in text.split(separator: ",") {
+            let parts = item.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false).map(String.init)
+            guard let key = parts.first, let kind = known[key], parts.count == 1 || !parts[1].isEmpty else {
+                throw UsageError(swtpm: "Error parsing \(name) options: Unknown option '\(item)'")
+            }
+            let value = parts.count == 2 ? parts[1] : "true"
+            guard let parsed = Self.parse(value, kind) else {
+                throw UsageError(swtpm: "Error parsing \(name) options: invalid value '\(value)' for \(key)")
+            }
+            // As in swtpm, the first of several counts.
+            if values[key] == nil { values[key] = parsed }
+        }
+    }
+
+    private static func parse(_ value: String, _ kind: Kind) -> Value? {
+        switch kind {
+        case .text: .text(value)
+        case .flag: .number(value == "1" || value.lowercased() == "true" ? 1 : 0)
+        case .number: Int(value).flatMap { Int32(exactly: $0) }.map { .number(Int($0)) }
+        case .mode: UInt16(value, radix: 8).flatMap { $0 <= 0o777 ? .number(Int($0)) : nil }
+        case .user: (UInt32(value) ?? UserDatabase.user(value)?.uid).map { .number(Int($0)) }
+        case .group: (UInt32(value) ?? UserDatabase.group(value)).map { .number(Int($0)) }
+        }
+    }
+
+    func text(_ key: String) -> String? {
+        if case .text(let text) = values[key] { text } else { nil }
+    }
+    func number(_ key: String) -> Int? {
+        if case .number(let number) = values[key] { number } else { nil }
+    }
+    func flag(_ key: String) -> Bool { number(key) == 1 }
+    /// A descriptor's number; negative counts as absent.
+    func descriptor(_ key: String) -> Int32? {
+        number(key).flatMap { $0 >= 0 ? Int32(exactly: $0) : nil }
+    }
+}
+
+extension UsageError {
+    /// swtpm ends with 1 whatever is wrong with its command line.
+    init(swtpm message: String) { self.init(message: message, exit: EXIT_FAILURE) }
+}
+
+/// /etc/passwd and /etc/group, read directly: a static executable has no other name services.
+enum UserDatabase {
+    struct User: Equatable {
+        let uid: uid_t
+        let gid: gid_t
+    }
+
+    static func user(_ name: String) -> User? {
+        let fields = line(name, in: "/etc/passwd")
+        guard fields.count >= 4, let uid = UInt32(fields[2]), let gid = UInt32(fields[3]) else { return nil }
+        return User(uid: uid, gid: gid)
+    }
+
+    static func user(id: uid_t) -> User? {
+        for fields in lines("/etc/passwd") where fields.count >= 4 && UInt32(fields[2]) == id {
+            if let gid = UInt32(fields[3]) { return User(uid: id, gid: gid) }
+        }
+        return nil
+    }
+
+    static func group(_ name: String) -> gid_t? {
+        let fields = line(name, in: "/etc/group")
+        return fields.count >= 3 ? UInt32(fields[2]) : nil
+    }
+
+    private static func line(_ name: String, in path: String) -> [String] {
+        lines(path).first { $0.first == name } ?? []
+    }
+
+    private static func lines(_ path: String) -> [[String]] {
+        guard let bytes = try? Files.read(path, max: 1 << 20) else { return [] }
+        return String(decoding: bytes, as: UTF8.self).split(separator: "\n").map {
+            $0.split(separator: ":", omittingEmptySubsequences: false).map(String.init)
+        }
+    }
+}
