@@ -8,11 +8,11 @@ import Wire
 /// Which object of which guest. Wrapped private part included: who cannot show it does not get the loaded object.
 struct ObjectKey: Hashable {
     let guest: GuestID
-    let digest: [UInt8]
+    let identity: [UInt8]
 
     init(_ guest: GuestID, _ area: PublicArea, _ wrapped: [UInt8]) {
         self.guest = guest
-        digest = TPMCrypto.digest(.sha256, area.wire, wrapped)
+        identity = digest(.sha256, area.wire, wrapped)
     }
 }
 
