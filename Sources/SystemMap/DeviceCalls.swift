@@ -101,7 +101,7 @@ package enum DeviceCalls {
             package var cipherText: [UInt8]
             package var scheme: Scheme
             package var label: [UInt8]
-            package static let labelMax = 64
+            package static let labelMax = 2 + HashAlgorithm.largestDigest
             package init(handle: UInt32, cipherText: [UInt8], scheme: Scheme, label: [UInt8]) {
                 self.handle = handle
                 self.cipherText = cipherText

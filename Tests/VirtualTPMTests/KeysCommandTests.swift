@@ -330,6 +330,35 @@ struct SymmetricTests {
         #expect(try guest.code(.evictControl, [.owner, event]) { $0.u32(0x8100_0005) } == 0x282)
     }
 
+    @Test("the answer to SequenceComplete is authorized by the sequence that ends with it")
+    func responseHMAC() throws {
+        let guest = try Guest()
+        let sequence = try #require(
+            try guest.run(.hashSequenceStart) { $0.sized16([5]); $0.value(HashAlgorithm.sha256) }.handle)
+        let nonce = [UInt8](repeating: 3, count: 32)
+        var started = try guest.run(.startAuthSession, [.null, .null]) {
+            $0.sized16(nonce)
+            $0.sized16([])
+            $0.u8(0)
+            $0.value(TPMAlgorithm.null)
+            $0.value(HashAlgorithm.sha256)
+        }
+        let nonceTPM = Array(started.parameters.dropFirst(2))
+        var parameters = WireWriter()
+        parameters.sized16([1])
+        parameters.value(TPMHandle.null)
+        let cpHash = digest(.sha256, TPMCommandCode.sequenceComplete.wire, parameters.bytes)
+        let attributes: SessionAttributes = [.continueSession]
+        let auth = AuthCommand(
+            handle: try #require(started.handle), nonce: nonce, attributes: attributes,
+            hmac: hmac(.sha256, key: [5], cpHash, nonce, nonceTPM, [attributes.rawValue]))
+        started = try guest.run(.sequenceComplete, [sequence], sessions: [auth]) { $0.raw(parameters.bytes) }
+        let answer = try #require(started.sessions.first)
+        let rpHash = digest(.sha256, TPMRC.success.rawValue.wire, TPMCommandCode.sequenceComplete.wire, started.parameters)
+        #expect(answer.hmac == hmac(.sha256, key: [5], rpHash, answer.nonce, nonce, [attributes.rawValue]))
+        #expect(guest.tpm.volatile.transient[sequence] == nil)
+    }
+
     @Test("GetRandom gives at most a digest's worth; StirRandom takes up to 128 bytes")
     func random() throws {
         let guest = try Guest()

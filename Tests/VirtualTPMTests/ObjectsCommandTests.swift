@@ -21,8 +21,9 @@ struct CreatePrimaryTests {
         #expect(primary.creationData.pcrDigest == digest(.sha256, []))
         #expect(primary.creationHash == digest(.sha256, primary.creationData.wire))
         #expect(primary.ticket.hierarchy == .owner)
+        let proof = guest.tpm.proof(of: .owner).bytes
         let mac = hmac(
-            .sha512, key: guest.tpm.proof(of: .owner).bytes, StructureTag.creation.wire, primary.publicArea.name, primary.creationHash)
+            .sha512, key: proof, StructureTag.creation.wire, primary.publicArea.name, primary.creationHash)
         #expect(primary.ticket.digest == mac)
     }
 
@@ -360,7 +361,8 @@ struct LoadExternalTests {
     func softwareHMAC() throws {
         let guest = try Guest()
         let (seed, key) = ([UInt8](repeating: 7, count: 32), [UInt8](repeating: 8, count: 20))
-        let publicArea = Templates.keyedHash([.sign, .decrypt, .userWithAuth, .noDA]).with(unique: .digest(digest(.sha256, seed, key)))
+        let publicArea = Templates.keyedHash([.sign, .decrypt, .userWithAuth, .noDA])
+            .with(unique: .digest(digest(.sha256, seed, key)))
         let handle = try #require(
             try load(guest, publicArea, sensitive(.keyedHash, key, seed: seed, auth: [4]), .null).handle)
         var reader = try guest.succeed(.hmac, [handle], passwords: [[4]]) { $0.sized16([1]); $0.value(HashAlgorithm.sha384) }
@@ -431,6 +433,8 @@ struct EvictControlTests {
         guest.store.failure = .full
         #expect(try evict(guest, .owner, owned, 0x8100_0001) == 0x14B)
         #expect(guest.tpm.durable.persistent.isEmpty)
+        #expect(try guest.code(.createPrimary, [.owner], guest.creation(Templates.eccStorage, data: [1])) == 0x14B)
+        #expect(guest.tpm.volatile.transient.handles == [owned], "what was made is gone again")
         guest.store.failure = nil
         #expect(try evict(guest, .owner, owned, 0x8100_0001) == 0)
         #expect(try evict(guest, .owner, owned, 0x8100_0002) == 0x14B)

@@ -1,4 +1,4 @@
-// The pure rules of objects: templates, twins, envelopes. The expected codes were recorded from a stock swtpm 0.7.1 (libtpms 0.9.2).
+// The pure rules of objects: templates, twins, envelopes. The codes are those of a stock swtpm 0.7.1 (libtpms 0.9.2).
 import SystemMap
 import TPMCrypto
 import TPMWire
@@ -19,6 +19,9 @@ private func code(_ body: () throws(TPMRC) -> Void) -> TPMRC {
 @Suite("Templates")
 struct TemplateTests {
     private static let fixed = Templates.fixed
+    private static let aes = Templates.aes128CFB
+    private static let storage = Templates.fixed.union([.restricted, .decrypt])
+    private static let oaep = Scheme(.oaep, .sha256)
     private static let parent = Templates.eccStorage
 
     /// What is tried, how much sensitive data is given, and the answer under a fixedTPM storage key.
@@ -36,20 +39,20 @@ struct TemplateTests {
         ("HMAC key without scheme", Templates.keyedHash(fixed.union(.sign)), 0, .scheme),
         ("no nameAlg", Templates.ecc(fixed.union(.sign), hash: nil), 0, .hash),
         ("asymmetric with data", Templates.ecc([.fixedTPM, .fixedParent, .sign]), 5, .attributes),
-        ("storage key, other cipher", Templates.ecc(fixed.union([.restricted, .decrypt]), symmetric: .aes(keyBits: 256, mode: .cfb)), 0, .symmetric),
-        ("storage key, other nameAlg", Templates.ecc(fixed.union([.restricted, .decrypt]), symmetric: Templates.aes128CFB, hash: .sha384), 0, .hash),
-        ("storage key without cipher", Templates.rsa(fixed.union([.restricted, .decrypt])), 0, .symmetric),
-        ("cipher on an unrestricted key", Templates.rsa(fixed.union(.decrypt), symmetric: Templates.aes128CFB), 0, .symmetric),
+        ("storage key, other cipher", Templates.ecc(storage, symmetric: .aes(keyBits: 256, mode: .cfb)), 0, .symmetric),
+        ("storage key, other nameAlg", Templates.ecc(storage, symmetric: aes, hash: .sha384), 0, .hash),
+        ("storage key without cipher", Templates.rsa(storage), 0, .symmetric),
+        ("cipher on an unrestricted key", Templates.rsa(fixed.union(.decrypt), symmetric: aes), 0, .symmetric),
         ("restricted sign and decrypt", Templates.rsa(fixed.union([.restricted, .sign, .decrypt])), 0, .attributes),
         ("restricted signing without scheme", Templates.rsa(fixed.union([.restricted, .sign])), 0, .scheme),
-        ("signing with OAEP", Templates.rsa(fixed.union(.sign), scheme: Scheme(.oaep, .sha256)), 0, .scheme),
+        ("signing with OAEP", Templates.rsa(fixed.union(.sign), scheme: oaep), 0, .scheme),
         ("decrypting with RSASSA", Templates.rsa(fixed.union(.decrypt), scheme: Scheme(.rsassa, .sha256)), 0, .scheme),
-        ("storage key with a scheme", Templates.rsa(fixed.union([.restricted, .decrypt]), symmetric: Templates.aes128CFB, scheme: Scheme(.oaep, .sha256)), 0, .scheme),
+        ("storage key with a scheme", Templates.rsa(storage, symmetric: aes, scheme: oaep), 0, .scheme),
         ("fixedTPM without fixedParent", Templates.rsa([.fixedTPM, .sensitiveDataOrigin, .sign]), 0, .attributes),
         ("fixedTPM and encryptedDuplication", Templates.rsa(fixed.union([.sign, .encryptedDuplication])), 0, .attributes),
         ("neither sign nor decrypt", Templates.rsa(fixed), 0, .attributes),
         ("key derivation scheme", Templates.ecc(fixed.union(.sign), kdf: Scheme(.kdf1SP800_56A, .sha256)), 0, .kdf),
-        ("derivation parent, wrong KDF", Templates.keyedHash(fixed.union([.restricted, .decrypt]), scheme: Scheme(.xor, .sha256, kdf: .mgf1)), 0, .scheme),
+        ("derivation parent, wrong KDF", Templates.keyedHash(storage, scheme: Scheme(.xor, .sha256, kdf: .mgf1)), 0, .scheme),
     ]
 
     @Test("are judged as the reference implementation judges them", arguments: cases.indices)
@@ -70,8 +73,9 @@ struct TemplateTests {
 
     @Test("a parent that can move has no fixed children, and passes on encryptedDuplication")
     func movableParent() {
-        let movable = Templates.ecc([.sensitiveDataOrigin, .userWithAuth, .restricted, .decrypt, .encryptedDuplication], symmetric: Templates.aes128CFB)
-        let child = Templates.ecc([.sensitiveDataOrigin, .userWithAuth, .sign, .encryptedDuplication])
+        let common: ObjectAttributes = [.sensitiveDataOrigin, .userWithAuth, .encryptedDuplication]
+        let movable = Templates.ecc(common.union([.restricted, .decrypt]), symmetric: Self.aes)
+        let child = Templates.ecc(common.union(.sign))
         #expect(code { () throws(TPMRC) in try child.checkAttributes(parent: movable) } == .success)
         #expect(code { () throws(TPMRC) in try Templates.eccSign.checkAttributes(parent: movable) } == .attributes)
         let plain = Templates.ecc([.sensitiveDataOrigin, .userWithAuth, .sign])
@@ -96,7 +100,9 @@ struct TwinTests {
     func asymmetric() {
         #expect(
             Templates.rsaStorage.twinSpec(.used)
-                == TwinSpec(kind: .rsa(bits: 2048, exponent: 0), sign: false, decrypt: true, sensitiveDataOrigin: true, nameAlgorithm: .sha256))
+                == TwinSpec(
+                    kind: .rsa(bits: 2048, exponent: 0), sign: false, decrypt: true, sensitiveDataOrigin: true,
+                    nameAlgorithm: .sha256))
         #expect(
             Templates.eccAttest.twinSpec(.used)
                 == TwinSpec(kind: .ecc(.p256), sign: true, decrypt: false, sensitiveDataOrigin: true, nameAlgorithm: .sha256))

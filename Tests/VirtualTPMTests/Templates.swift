@@ -17,8 +17,8 @@ enum Templates {
         kdf: Scheme = .null, hash: HashAlgorithm? = .sha256
     ) -> PublicArea {
         PublicArea(
-            nameAlgorithm: hash, attributes: attributes, parameters: .ecc(symmetric: symmetric, scheme: scheme, curve: curve, kdf: kdf),
-            unique: noPoint)
+            nameAlgorithm: hash, attributes: attributes,
+            parameters: .ecc(symmetric: symmetric, scheme: scheme, curve: curve, kdf: kdf), unique: noPoint)
     }
 
     static func rsa(

@@ -27,7 +27,7 @@ extension VirtualTPM {
         return .empty
     }
 
-    /// TPM2_SequenceComplete (17.5)
+    /// TPM2_SequenceComplete (17.5): the pipeline flushes the sequence, as its row says.
     func sequenceComplete(_ call: inout CommandCall) throws(TPMRC) -> Reply {
         let buffer = try call.parameters.bytes(max: Limits.inputBuffer)
         let hierarchy = try call.parameters.hierarchy()
@@ -40,7 +40,6 @@ extension VirtualTPM {
         guard case .hash(let context) = sequence.state else { throw TPMRC.mode.handle(1) }
         let result = context.finished()
         let validation = hashCheckTicket(hierarchy, context.hash, digest: result, isSafe: sequence.isTicketSafe)
-        volatile.transient.remove(call.handles[0])
         return Reply {
             $0.sized16(result)
             $0.value(validation)

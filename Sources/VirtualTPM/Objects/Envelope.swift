@@ -69,9 +69,10 @@ struct Envelope {
 extension Envelope {
     /// What is to be sealed of a new object.
     init(_ key: NewKey, authValue: [UInt8]) {
-        let ownUnique: [UInt8] = if case .digest(let digest) = key.twin.unique, key.publicArea.type == .symcipher { digest } else { [] }
+        var twinUnique: [UInt8] = []
+        if case .digest(let digest) = key.twin.unique, key.publicArea.type == .symcipher { twinUnique = digest }
         self.init(
-            authValue: authValue, keeping: key.twin.spec.kind == .sealed ? .sealed : .used, twinUnique: ownUnique,
+            authValue: authValue, keeping: key.twin.spec.kind == .sealed ? .sealed : .used, twinUnique: twinUnique,
             hardwarePrivate: key.twin.hardwarePrivate)
     }
 

@@ -134,8 +134,8 @@ extension PublicArea {
         }
     }
 
-    /// The unique field of a symmetric object (Part 1, 27.5.3.3 and 27.6.3): a digest of seedValue and sensitive data, keyed by the seed
-    /// for a parent.
+    /// The unique field of a symmetric object (Part 1, 27.5.3.3 and 27.6.3): a digest of seedValue and sensitive data, and for
+    /// a parent an HMAC with the seedValue as key.
     func symmetricUnique(_ secret: SymmetricSecret, _ hash: HashAlgorithm) -> [UInt8] {
         attributes.contains([.restricted, .decrypt])
             ? hmac(hash, key: secret.seed, secret.data) : digest(hash, secret.seed, secret.data)

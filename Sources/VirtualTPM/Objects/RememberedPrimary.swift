@@ -14,7 +14,11 @@ struct RememberedPrimary: WireCodable {
     init(_ key: NewKey, hierarchy: TPMHandle) {
         self.hierarchy = hierarchy
         twin = key.twin
-        ownUnique = if case .digest(let digest) = key.publicArea.unique, key.publicArea.unique != key.twin.unique { digest } else { [] }
+        if case .digest(let digest) = key.publicArea.unique, key.publicArea.unique != key.twin.unique {
+            ownUnique = digest
+        } else {
+            ownUnique = []
+        }
     }
 
     init(from reader: inout WireReader) throws(WireError) {
