@@ -57,6 +57,8 @@ package struct PublicArea: Hashable, Sendable, WireCodable {
 
     package var type: TPMAlgorithm { parameters.type }
     package static let rsaMax = 512
+    /// TPMI_ALG_PUBLIC (Part 2, 12.2.2)
+    package static let types: Set<TPMAlgorithm> = [.rsa, .ecc, .keyedHash, .symcipher]
 
     package init(
         nameAlgorithm: HashAlgorithm?, attributes: ObjectAttributes, authPolicy: [UInt8] = [],
@@ -71,7 +73,7 @@ package struct PublicArea: Hashable, Sendable, WireCodable {
 
     package init(from reader: inout WireReader) throws(WireError) {
         let type = TPMAlgorithm(rawValue: try reader.u16())
-        guard [.rsa, .ecc, .keyedHash, .symcipher].contains(type) else { throw .rc(.type) }
+        guard Self.types.contains(type) else { throw .rc(.type) }
         nameAlgorithm = try reader.hashOrNull()
         attributes = try reader.value()
         authPolicy = try reader.sized16(max: HashAlgorithm.largestDigest)
@@ -163,7 +165,7 @@ package struct SensitiveArea: Sendable, WireCodable {
     }
     package init(from reader: inout WireReader) throws(WireError) {
         type = TPMAlgorithm(rawValue: try reader.u16())
-        guard [.rsa, .ecc, .keyedHash, .symcipher].contains(type) else { throw .rc(.type) }
+        guard PublicArea.types.contains(type) else { throw .rc(.type) }
         authValue = try reader.sized16(max: HashAlgorithm.largestDigest)
         seedValue = try reader.sized16(max: HashAlgorithm.largestDigest)
         sensitive = try reader.sized16(max: Self.sensitiveMax)

@@ -84,7 +84,7 @@ package struct Scheme: Hashable, Sendable {
             case .keyedHash: [.hmac, .xor, .null]
             }
         }
-        var wrong: TPMRC { self == .signature ? .scheme : .value }
+        var wrong: TPMRC { self == .signature || self == .ecc ? .scheme : .value }
     }
 
     package init(from reader: inout WireReader, field: Field) throws(WireError) {

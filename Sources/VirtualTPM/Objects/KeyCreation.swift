@@ -96,11 +96,17 @@ struct CreationRequest {
 }
 
 extension ParameterReader {
-    /// TPM2B_PUBLIC of an object with a Name.
+    /// TPM2B_PUBLIC of an object with a Name (TPMI_ALG_HASH without TPM_ALG_NULL).
     mutating func namedPublicArea() throws(TPMRC) -> PublicArea {
-        let area = try next(Sized<PublicArea>.self).value
-        guard area.nameAlgorithm != nil else { throw TPMRC.hash.parameter(number) }
-        return area
+        try read { (reader) throws(WireError) in
+            // A missing nameAlg is answered before whatever may be wrong behind it: size and type stand before it.
+            var ahead = reader
+            let size = try ahead.u16()
+            let type = TPMAlgorithm(rawValue: try ahead.u16())
+            let isNameless = try ahead.u16() == TPMAlgorithm.null.rawValue
+            guard size == 0 || !isNameless || !PublicArea.types.contains(type) else { throw .rc(.hash) }
+            return try reader.value(Sized<PublicArea>.self).value
+        }
     }
 }
 
