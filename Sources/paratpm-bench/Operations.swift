@@ -57,10 +57,7 @@ struct Operation {
             Operation("GetCapability", CommandMessage(.getCapability, parameters: [0, 0, 0, 6, 0, 0, 1, 0, 0, 0, 0, 64]), rounds: fast),
             saltedSession("StartAuthSession salted, NULL key", .null, rounds: slow),
             saltedSession("StartAuthSession salted, SRK", .owner, rounds: slow),
-            Operation("Create ECC P-256", .create, rounds: slow, warmUp: 10) { tpm throws(BenchError) in
-                let parent = try tpm.createPrimary(.owner, .eccStorage)
-                return Prepared(command: { _ in TPMClient.create(parent, .eccSigning).bytes }, objects: [parent])
-            },
+            creation("Create ECC P-256", .eccSigning, rounds: slow),
             Operation("Sign ECDSA P-256", .sign, rounds: slow, warmUp: 10) { tpm throws(BenchError) in
                 let key = try tpm.createLoaded(.eccSigning)
                 var parameters = WireWriter()
@@ -75,9 +72,24 @@ struct Operation {
                 let bytes = CommandMessage(.unseal, handles: [sealed], sessions: [password]).bytes
                 return Prepared(command: { _ in bytes }, objects: [sealed])
             },
-            rsaPrimary("CreatePrimary RSA-2048, first", again: false),
-            rsaPrimary("CreatePrimary RSA-2048, again", again: true),
+            creation(createRSA, .rsaStorage(salt: 0), rounds: Self.rsaRounds),
+            rsaPrimary(primaryFirst, again: false),
+            rsaPrimary(primaryAgain, again: true),
         ]
+    }
+
+    static let createRSA = "Create RSA-2048"
+    static let primaryFirst = "CreatePrimary RSA-2048, first"
+    static let primaryAgain = "CreatePrimary RSA-2048, again"
+    /// A prime search takes any time: few rounds say little, but many take minutes.
+    private static let rsaRounds = 20
+
+    private static func creation(_ name: String, _ template: PublicArea, rounds: Int) -> Operation {
+        Operation(name, .create, rounds: rounds, warmUp: rounds / 10) { tpm throws(BenchError) in
+            let parent = try tpm.createPrimary(.owner, .eccStorage)
+            let bytes = TPMClient.create(parent, template).bytes
+            return Prepared(command: { _ in bytes }, objects: [parent])
+        }
     }
 
     /// An HMAC session salted with an ECC key. The ephemeral point is made beforehand: that is the caller's work.
@@ -97,7 +109,7 @@ struct Operation {
 
     /// First: another template each round, which nobody asked for yet. Again: the template of the first round.
     private static func rsaPrimary(_ name: String, again: Bool) -> Operation {
-        Operation(name, .createPrimary, rounds: 8, warmUp: 0) { _ in
+        Operation(name, .createPrimary, rounds: rsaRounds, warmUp: 0) { _ in
             Prepared(command: { round in
                 TPMClient.primary(.owner, .rsaStorage(salt: again ? 0 : UInt8(truncatingIfNeeded: round))).bytes
             }, flushes: true)

@@ -3,8 +3,9 @@ import TPMWire
 
 /// Many of a kind at once.
 struct Crowd {
-    /// From exec to the first answered command.
-    let startup: Times
+    /// From exec to the first answered command: of a TPM that never ran before, and of one that did.
+    let firstStart: Times
+    let start: Times
     /// Of one, on average.
     let memory: Memory
 }
@@ -26,15 +27,19 @@ struct Report {
     private func goal(_ row: Row) -> Goal {
         let (chip, stock, guest) = (row.times[0].p50, row.times[1].p50, row.times[2].p50)
         switch (row.code, CommandTable.row(row.code)?.commandClass) {
-        case (.createPrimary, _) where row.name.hasSuffix("again"):
-            let first = operations.first { $0.code == .createPrimary }?.times[2].p50 ?? guest
-            return Goal(value: guest, limit: first / 20, meaning: "1/20 of the first")
+        case (.createPrimary, _) where row.name == Operation.primaryAgain:
+            return Goal(value: guest, limit: time(of: Operation.primaryFirst, 2) / 20, meaning: "1/20 of the first")
+        case (.createPrimary, _):
+            // What the chip does for it is TPM2_Create: a primary from its seed would not be the guest's own.
+            return Goal(value: guest, limit: 1.15 * time(of: Operation.createRSA, 0) + 60, meaning: "1.15 x chip's Create")
         case (.pcrRead, _): return Goal(value: guest / stock, limit: 1.3, meaning: "1.3 x swtpm")
         case (.startAuthSession, _) where row.name.contains("NULL"), (_, .answered):
             return Goal(value: guest / stock, limit: 2, meaning: "2 x swtpm")
         default: return Goal(value: guest, limit: 1.15 * chip + 60, meaning: "1.15 x chip + 60 us")
         }
     }
+
+    private func time(of name: String, _ tpm: Int) -> Double { operations.first { $0.name == name }?.times[tpm].p50 ?? 0 }
 
     private var memoryGoal: Goal {
         Goal(value: guests.memory.privateDirty, limit: stock.memory.privateDirty, meaning: "one swtpm's")
@@ -59,9 +64,10 @@ struct Report {
             fixed(ours.privateDirty / theirs.privateDirty), memoryGoal.meaning, memoryGoal.verdict))
         lines.append(columns(
             "PSS, kB", "", short(theirs.proportional), short(ours.proportional), fixed(ours.proportional / theirs.proportional), "", ""))
-        lines.append(columns(
-            "start to first answer, us", "", short(stock.startup.p50), short(guests.startup.p50),
-            fixed(guests.startup.p50 / stock.startup.p50), "", ""))
+        for (name, time) in [("first start to answer, us", \Crowd.firstStart), ("later start to answer, us", \Crowd.start)] {
+            let (theirs, ours) = (stock[keyPath: time].p50, guests[keyPath: time].p50)
+            lines.append(columns(name, "", short(theirs), short(ours), fixed(ours / theirs), "", ""))
+        }
         return lines.joined(separator: "\n")
     }
 
@@ -108,6 +114,7 @@ struct Report {
 
     private func json(_ crowd: Crowd) -> String {
         let memory = crowd.memory
-        return "{\"private_dirty\": \(fixed(memory.privateDirty)), \"pss\": \(fixed(memory.proportional)), \"startup_us\": \(json(crowd.startup))}"
+        return "{\"private_dirty\": \(fixed(memory.privateDirty)), \"pss\": \(fixed(memory.proportional)), "
+            + "\"first_start_us\": \(json(crowd.firstStart)), \"start_us\": \(json(crowd.start))}"
     }
 }
