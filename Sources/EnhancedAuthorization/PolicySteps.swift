@@ -1,6 +1,6 @@
 // The Policy commands (Part 3, 23, and 11.2): what each does to a policy session. Validate, then act.
-import SystemMap
 import CryptoBase
+import SystemMap
 import TPMWire
 import Wire
 

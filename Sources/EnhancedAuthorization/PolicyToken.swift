@@ -1,6 +1,6 @@
 // A policy session outside paratpm-policy: its state with a MAC.
-import SystemMap
 import CryptoBase
+import SystemMap
 import TPMWire
 import Wire
 

@@ -1,6 +1,5 @@
 // Whether a policy session authorizes one use of one entity (Part 1, 19.7).
 import TPMWire
-import Wire
 
 /// One use of an entity that a policy session shall authorize.
 package struct PolicyUse: Sendable {

@@ -1,9 +1,9 @@
 // One guest in paratpm-pcr: its vPCRs, and the page on which its proxy reads them.
 import CSystem
+import CryptoBase
 import Glibc
 import IPC
 import SystemMap
-import CryptoBase
 import TPMWire
 
 package final class GuestPCRs {

@@ -1,6 +1,6 @@
 // The vPCRs of one guest: what power, locality, the DRTM event and the guest's PCR commands do to them. No I/O.
-import SystemMap
 import CryptoBase
+import SystemMap
 import TPMWire
 
 /// Four banks of 24 PCRs with the attributes of the PC Client profile. Behaves as libtpms does, response codes included.

@@ -1,9 +1,9 @@
 // paratpm-policy: takes the steps of policy sessions and keeps none of them (docs/architecture.md, D8).
+import CryptoBase
 import EnhancedAuthorization
 import GuestIdentity
 import IPC
 import SystemMap
-import CryptoBase
 import TPMWire
 import Wire
 

@@ -1,7 +1,7 @@
 // The key under which policy tokens are sealed, and what is derived from it.
+import CryptoBase
 import GuestIdentity
 import SystemMap
-import CryptoBase
 import TPMWire
 import Wire
 

@@ -1,7 +1,7 @@
 // The vPCRs of one guest. What stock TPMs do stands as recorded from swtpm 0.7.1 with libtpms 0.9.2.
+import CryptoBase
 import PCRStore
 import SystemMap
-import TPMCrypto
 import TPMWire
 import Testing
 

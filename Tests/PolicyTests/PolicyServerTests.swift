@@ -1,4 +1,5 @@
 // paratpm-policy as its peers meet it, with paratpm-pcr under it.
+import CryptoBase
 import EnhancedAuthorization
 import Glibc
 import GuestIdentity
@@ -7,7 +8,6 @@ import PCRStore
 import PolicyChecker
 import RunningService
 import SystemMap
-import TPMCrypto
 import TPMWire
 import Testing
 import Wire

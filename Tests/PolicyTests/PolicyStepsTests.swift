@@ -1,8 +1,8 @@
 // What the Policy commands do to a session. Digests and response codes are those of swtpm 0.7.1 with libtpms 0.9.2, recorded
 // from sessions of each hash, policy and trial, on a TPM fresh from Startup(CLEAR).
+import CryptoBase
 import EnhancedAuthorization
 import SystemMap
-import TPMCrypto
 import TPMWire
 import Testing
 

@@ -1,7 +1,7 @@
 // Tokens, and the messages that carry them.
+import CryptoBase
 import EnhancedAuthorization
 import SystemMap
-import TPMCrypto
 import TPMWire
 import Testing
 import Wire

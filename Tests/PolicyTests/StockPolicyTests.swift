@@ -1,9 +1,9 @@
 // Policy sessions beside those of a stock TPM, through random streams of Policy commands.
+import CryptoBase
 import EnhancedAuthorization
 import PCRStore
 import RunningService
 import SystemMap
-import TPMCrypto
 import TPMWire
 import Testing
 import Wire

@@ -1,9 +1,9 @@
 // For tests: an instance in a temporary directory, and services in threads of the test's own process.
+import CryptoBase
 import Glibc
 import GuestIdentity
 import IPC
 import SystemMap
-import TPMCrypto
 
 /// A service that answers at its socket until it is stopped or dropped.
 package final class RunningService {
