@@ -104,9 +104,9 @@ extension VirtualTPM {
         switch first.kind {
         case .pcr: return rest((0..<UInt32(PCRSelection.pcrCount)).map { TPMHandle(.pcr, $0) })
         case .nvIndex: return rest(durable.nv.keys.filter { (try? nvIndex($0)) != nil }.sorted())
-        // Here the type says loaded or saved (TPM_HT_LOADED_SESSION, TPM_HT_SAVED_SESSION), the handles what they are.
+        // Here the type says loaded or saved (TPM_HT_LOADED_SESSION, TPM_HT_SAVED_SESSION). Of a saved session the number counts.
         case .hmacSession: return rest(volatile.sessions.loadedHandles.sorted { $0.index < $1.index })
-        case .policySession: return rest(volatile.sessions.savedHandles.sorted { $0.index < $1.index })
+        case .policySession: return rest(volatile.sessions.saved.keys.sorted().map { TPMHandle(.hmacSession, $0) })
         case .permanent: return rest([.owner, .null, .password, .lockout, .endorsement, .platform, .platformNV])
         case .transient: return rest(volatile.transient.handles)
         case .persistent:

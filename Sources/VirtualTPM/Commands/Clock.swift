@@ -33,11 +33,13 @@ extension VirtualTPM {
         durable.save(.clock)
     }
 
-    /// When Clock is an interval ahead it is stored by itself, and from then on is known never to have been higher (Part 1, 36.3).
+    /// Clock is stored by itself when it is an interval ahead, and from then on is known never to have been higher (Part 1,
+    /// 36.3). After a Shutdown it may not run ahead at all, because the next process takes it as it is stored.
     func updateClock() {
-        guard power == .started, clock - durable.clock.clock >= ClockState.updateInterval else { return }
-        durable.clock.safe = true
-        noteClock()
+        guard power == .started else { return }
+        let ahead = clock - durable.clock.clock
+        if ahead >= ClockState.updateInterval { durable.clock.safe = true }
+        if ahead >= ClockState.updateInterval || (ahead > 0 && durable.clock.orderly != .none) { noteClock() }
     }
 
     /// TPM2_ReadClock (29.1)

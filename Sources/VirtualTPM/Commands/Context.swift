@@ -73,7 +73,7 @@ extension VirtualTPM {
 
         if volatile.transient[flushHandle] != nil {
             volatile.transient.remove(flushHandle)
-        } else if volatile.sessions[flushHandle] != nil || volatile.sessions.isSaved(flushHandle) {
+        } else if flushHandle.isSession, volatile.sessions[flushHandle] != nil || volatile.sessions.saved[flushHandle.index] != nil {
             if volatile.exclusiveAuditSession == flushHandle { volatile.exclusiveAuditSession = nil }
             volatile.sessions.flush(flushHandle)
         } else {

@@ -99,7 +99,8 @@ extension VirtualTPM {
         guard data.count <= index.data.count - offset else { throw .nvRange }
         guard !attributes.contains(.writeAll) || data.count == index.data.count else { throw .nvRange }
 
-        let before = index.data
+        let before = attributes.contains(.written) ? index.data : NVIndex.unwritten(index.publicArea)
+        index.data = before
         index.data.replaceSubrange(offset..<offset + data.count, with: data)
         guard index.data != before || !attributes.contains(.written) else { return .empty }
         index.publicArea.attributes.insert(.written)

@@ -120,9 +120,9 @@ extension VirtualTPM {
 
     /// After each successful command: a Shutdown stands only as long as nothing changes that it kept (9.4), and
     /// Clock is stored when its time has come.
-    func noteChange(by row: CommandRow) {
+    func noteChange(by call: CommandCall) {
         updateClock()
-        guard durable.clock.orderly != .none, power == .started, row.endsShutdown else { return }
+        guard durable.clock.orderly != .none, power == .started, call.endsShutdown else { return }
         volatile.keptByShutdown = nil
         durable.clock.orderly = .none
         durable.save(.clock)
@@ -162,13 +162,17 @@ extension VirtualTPM {
     }
 }
 
-extension CommandRow {
-    /// Whether a Shutdown no longer counts after this command. (Loaded sessions and objects are not kept.)
+extension CommandCall {
+    /// Whether a Shutdown no longer counts after this command, because a Resume would take back what it changed. (Lasting
+    /// state is never taken back; loaded objects and sessions are gone in any case.)
     fileprivate var endsShutdown: Bool {
-        switch code {
-        case .startup, .shutdown, .selfTest, .incrementalSelfTest, .stirRandom: false
-        case .startAuthSession, .contextSave, .contextLoad, .flushContext, .createPrimary: true
-        default: flags.contains(.nv)
+        switch row.code {
+        case .pcrExtend, .pcrEvent, .pcrReset:
+            handles[0] != .null && PCRAttributes.of(Int(handles[0].rawValue)).isStateSaved
+        case .hierarchyChangeAuth: handles[0] == .platform
+        case .createPrimary: handles[0] == .null
+        case .clear, .contextSave, .contextLoad, .flushContext: true
+        default: false
         }
     }
 }

@@ -34,9 +34,16 @@ extension VirtualTPM {
         if !sessions.isEmpty { try authorize(&call, hashes) }
         call.parameters = ParameterReader(try decryptParameter(call))
         let reply = try perform(&call)
-        noteChange(by: row)
-        try commit()
-        return respond(call, reply, hashes)
+        noteChange(by: call)
+        do throws(TPMRC) { try commit() } catch {
+            // Nobody will hear of what was loaded.
+            if let handle = reply.handle, handle.kind == .transient { volatile.transient.remove(handle) }
+            throw error
+        }
+        let response = respond(call, reply, hashes)
+        // Not before: the response's HMAC needs the authValue.
+        if row.flags.contains(.flushed), let handle = handles.first { volatile.transient.remove(handle) }
+        return response
     }
 
     private func readHeader(_ reader: inout WireReader, size: Int) throws(TPMRC) -> (row: CommandRow, hasSessions: Bool) {

@@ -50,7 +50,6 @@ struct SessionTable {
     }
 
     var loadedHandles: [TPMHandle] { loaded.values.map(\.handle).sorted() }
-    var savedHandles: [TPMHandle] { saved.values.map(\.handle).sorted() }
     var activeCount: Int { loaded.count + saved.count }
 
     /// TPM_RC_SESSION_HANDLES when the guest has as many sessions as it may.
@@ -60,8 +59,6 @@ struct SessionTable {
         else { throw .sessionHandles }
         return free
     }
-
-    func isSaved(_ handle: TPMHandle) -> Bool { saved[handle.index]?.handle == handle }
 
     /// Moves a loaded session out; returns its context's sequence number.
     mutating func save(_ handle: TPMHandle) -> UInt64 {

@@ -12,7 +12,12 @@ struct NVIndex: WireCodable {
     init(publicArea: NVPublic, authValue: Secret) {
         self.publicArea = publicArea
         self.authValue = authValue
-        data = [UInt8](repeating: 0xFF, count: Int(publicArea.dataSize))
+        data = Self.unwritten(publicArea)
+    }
+
+    /// What a first write does not cover: zeros where the data is orderly, else ones (as erased NV memory is).
+    static func unwritten(_ publicArea: NVPublic) -> [UInt8] {
+        [UInt8](repeating: publicArea.attributes.contains(.orderly) ? 0 : 0xFF, count: Int(publicArea.dataSize))
     }
     init(from reader: inout WireReader) throws(WireError) {
         publicArea = try reader.value()
