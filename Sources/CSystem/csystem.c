@@ -2,6 +2,7 @@
 #include "csystem.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <string.h>
@@ -135,3 +136,5 @@ pid_t csystem_spawn(const char *path, char *const argv[], char *const envp[], co
     execve(path, argv, envp);
     _exit(127);
 }
+
+void csystem_return_large_blocks(int bytes) { mallopt(M_MMAP_THRESHOLD, bytes); }

@@ -22,6 +22,8 @@ package final class Proxy {
     /// A proxy's whole life: acquire, confine, serve.
     package static func main() -> Never {
         signal(SIGPIPE, SIG_IGN)
+        // Reading the state file takes megabytes for a moment.
+        csystem_return_large_blocks(128 * 1024)
         let proxy = Proxy(
             door: Descriptor(owning: ProxyCalls.Inherited.door), state: Descriptor(owning: ProxyCalls.Inherited.state))
         guard csystem_harden() == 0 else {

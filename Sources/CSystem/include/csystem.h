@@ -45,3 +45,6 @@ int csystem_page_read(const volatile uint32_t *sequence, const void *from, void 
 /// `targets[i]` is the number that `sources[i]` gets in the child; all other descriptors are close-on-exec. Returns pid or -1.
 pid_t csystem_spawn(const char *path, char *const argv[], char *const envp[], const int *sources, const int *targets, int count,
                     int death_signal);
+
+/// mallopt(M_MMAP_THRESHOLD): blocks of this many bytes and more go back to the system when they are freed.
+void csystem_return_large_blocks(int bytes);
