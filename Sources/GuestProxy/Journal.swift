@@ -46,7 +46,7 @@ package final class Journal: DurableStore {
         guard !changes.isEmpty else { return }
         var after = records
         for (key, value) in changes { after[key] = value }
-        guard RecordHeader.span(ChangeList.encode(Self.all(after)).count) <= layout.regionSize else { throw .full }
+        guard RecordHeader.span(ChangeList.size(of: after)) <= layout.regionSize else { throw .full }
         do {
             if let head {
                 try append(changes, after: after, to: head)
@@ -105,8 +105,11 @@ package final class Journal: DurableStore {
 
     /// The first commit: header, checkpoint, mark, each lasting before the next. Only the mark makes it count.
     private func create(_ records: [RecordKey: [UInt8]]) throws(JournalError) {
-        let size = try file.size()
-        if !size.isFixed, size.bytes < layout.fileSize { try file.extend(to: layout.fileSize) }
+        if try file.size().bytes == 0 {
+            try file.extend(to: layout.fileSize)
+            // Zeros that are really there: the space is taken, and a commit need not make the file system find some.
+            try file.write([UInt8](repeating: 0, count: layout.fileSize), at: 0)
+        }
         let keys = JournalKeys(secret, salt: randomBytes(JournalKeys.saltSize))
         try file.write(keys.fileHeader(layout), at: 0)
         try file.synchronize()

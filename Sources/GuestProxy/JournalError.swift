@@ -18,7 +18,7 @@ extension JournalError: CustomStringConvertible {
     package var description: String {
         switch self {
         case .io(let operation, let code):
-            "cannot \(operation) the state file: \(SystemMap.describe(errno: code)); nothing in it was changed"
+            "cannot \(operation) the state file: \(SystemMap.describe(errno: code))"
         case .size(let found, let expected):
             "the state file has \(found) bytes instead of \(expected): it was cut or is another file; restore it from a backup, "
                 + "or move it away to start with a new TPM"

@@ -156,6 +156,11 @@ enum ChangeList {
         return writer.bytes
     }
 
+    /// Bytes of a checkpoint's list.
+    static func size(of records: [RecordKey: [UInt8]]) -> Int {
+        records.reduce(0) { $0 + 1 + 2 + $1.key.id.count + 1 + 4 + $1.value.count }
+    }
+
     static func apply(_ bytes: [UInt8], to records: inout [RecordKey: [UInt8]]) throws(WireError) {
         var reader = WireReader(bytes)
         while !reader.isAtEnd {
