@@ -37,7 +37,7 @@ package struct PCRSelection: Hashable, Sendable, WireCodable {
     /// The selected PCRs in ascending order.
     package var pcrs: [Int] { (0..<bitmap.count * 8).filter(contains) }
     /// TPML_PCR_SELECTION holds at most one entry for each bank the TPM knows (HASH_COUNT).
-    package static let listMax = 16
+    package static let listMax = HashAlgorithm.allCases.count
 }
 
 /// TPMT_HA (Part 2, 10.3.2): an algorithm and its digest.
@@ -75,6 +75,15 @@ package enum StructureTag {
     package static let authSecret: UInt16 = 0x8023
     package static let hashCheck: UInt16 = 0x8024
     package static let authSigned: UInt16 = 0x8025
+    package static let fuManifest: UInt16 = 0x8029
+
+    /// Whether the number is a TPM_ST at all.
+    package static func isDefined(_ tag: UInt16) -> Bool {
+        switch tag {
+        case 0x00C4, 0x8000, noSessions, sessions, attestNV...attestCreation, attestNVDigest, creation...authSigned, fuManifest: true
+        default: false
+        }
+    }
 }
 
 /// TPMT_TK_CREATION, TPMT_TK_VERIFIED, TPMT_TK_AUTH, TPMT_TK_HASHCHECK (Part 2, 10.7): one shape.

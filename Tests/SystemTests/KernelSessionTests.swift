@@ -33,7 +33,10 @@ import Wire
         let guest = try Emulator(broker)
         let c = try guest.connect()
 
-        // Boot: the NULL key, its certificate of nothing, its context.
+        // The guest's random pool is filled from the chip once, before the count begins.
+        _ = try c.run(.getRandom) { $0.u16(32) }
+
+        // Boot: the NULL key and its context.
         let before = try chipCommands(broker)
         let primary = try c.primary(Self.nullKey, under: .null)
         let context = try c.run(.contextSave, [primary.handle]).parameters

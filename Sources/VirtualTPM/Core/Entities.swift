@@ -9,8 +9,10 @@ extension VirtualTPM {
     func checkHandle(_ handle: TPMHandle, _ kind: HandleKind) throws(TPMRC) {
         guard kind.allows(handle) else { throw .value }
         switch handle.kind {
-        case .transient: guard volatile.transient[handle] != nil else { throw .referenceH0 }
-        case .hmacSession, .policySession: try checkSessionHandle(handle, kind)
+        case .transient:
+            guard handle.index < UInt32(limits.transientObjects) else { throw .value }
+            guard volatile.transient[handle] != nil else { throw .referenceH0 }
+        case .hmacSession, .policySession: try checkSessionHandle(handle)
         case .persistent:
             guard let object = durable.persistent[handle], volatile.hierarchies.isEnabled(object.hierarchy) else { throw .handle }
         case .nvIndex: _ = try nvIndex(handle)
@@ -19,7 +21,8 @@ extension VirtualTPM {
         }
     }
 
-    private func checkSessionHandle(_ handle: TPMHandle, _ kind: HandleKind) throws(TPMRC) {
+    private func checkSessionHandle(_ handle: TPMHandle) throws(TPMRC) {
+        guard handle.index < UInt32(limits.sessions) else { throw .value }
         guard volatile.sessions[handle] != nil else { throw .referenceH0 }
     }
 

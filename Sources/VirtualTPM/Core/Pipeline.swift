@@ -48,6 +48,7 @@ extension VirtualTPM {
 
     private func readHeader(_ reader: inout WireReader, size: Int) throws(TPMRC) -> (row: CommandRow, hasSessions: Bool) {
         guard let header = try? reader.value(MessageHeader.self) else { throw size < 2 ? .badTag : .commandSize }
+        guard StructureTag.isDefined(header.tag) else { throw .value }
         guard header.tag == StructureTag.noSessions || header.tag == StructureTag.sessions else { throw .badTag }
         guard Int(header.size) == size, size <= Limits.commandSize else { throw .commandSize }
         if power == .failed, !Self.worksInFailureMode(header.code) { throw .failure }

@@ -32,7 +32,7 @@ final class TemporaryDirectory {
         guard mkdtemp(&template) != nil else { throw HarnessError("mkdtemp failed") }
         path = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
     }
-    deinit { try? FileManager.default.removeItem(atPath: path) }
+    deinit { if getenv("PARATPM_KEEP") == nil { try? FileManager.default.removeItem(atPath: path) } }
 }
 
 /// A child process that dies with its owner.
@@ -197,5 +197,5 @@ final class Emulator {
     /// Starts again after the process is gone already.
     func startAgain() throws { child = try Self.start(executable, directory.path, flags, environment) }
 
-    deinit { child.stop() }
+    deinit { child.stop(environment.isEmpty ? SIGKILL : SIGTERM) }
 }

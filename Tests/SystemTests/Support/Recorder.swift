@@ -37,7 +37,10 @@ final class Recorder {
         _ name: String, _ compare: Compare, _ code: TPMCommandCode, _ handles: [TPMHandle] = [], passwords: [[UInt8]] = [],
         _ parameters: (inout WireWriter) -> Void = { _ in }
     ) throws -> ResponseMessage {
-        try note(name, compare, try connection.run(code, handles, passwords: passwords, parameters))
+        var response = try connection.run(code, handles, passwords: passwords, parameters)
+        // A stock TPM asks to try again where it first has to write that it was not shut down in order.
+        for _ in 0..<3 where response.code == .retry { response = try connection.run(code, handles, passwords: passwords, parameters) }
+        return try note(name, compare, response)
     }
 
     /// A command as raw bytes, however malformed: the whole response code counts.

@@ -238,9 +238,9 @@ enum Template {
         nameAlgorithm: .sha256, attributes: storage,
         parameters: .rsa(symmetric: .aes(keyBits: 128, mode: .cfb), scheme: .null, keyBits: 2048, exponent: 0), unique: .rsa([]))
     static func eccSigning(_ scheme: Scheme = .null, restricted: Bool = false) -> PublicArea {
-        PublicArea(
-            nameAlgorithm: .sha256,
-            attributes: [.fixedTPM, .fixedParent, .sensitiveDataOrigin, .userWithAuth, .noDA, .sign].union(restricted ? [.restricted] : []),
+        let signing: ObjectAttributes = [.fixedTPM, .fixedParent, .sensitiveDataOrigin, .userWithAuth, .noDA, .sign]
+        return PublicArea(
+            nameAlgorithm: .sha256, attributes: restricted ? signing.union(.restricted) : signing,
             parameters: .ecc(symmetric: .null, scheme: scheme, curve: .p256, kdf: .null), unique: .ecc(ECCPoint(x: [], y: [])))
     }
     static func sealed(policy: [UInt8] = [], attributes: ObjectAttributes = [.fixedTPM, .fixedParent, .userWithAuth, .noDA]) -> PublicArea {
