@@ -24,6 +24,9 @@ final class Broker {
     }
 
     func isConnected(_ service: ServiceName) -> Bool { channels[service] != nil }
+    func isConnected(_ service: ServiceName, by descriptor: Descriptor) -> Bool {
+        channels[service]?.descriptor === descriptor
+    }
     func drop(_ service: ServiceName) { channels[service] = nil }
 
     /// Connects and proves the guest's identity.

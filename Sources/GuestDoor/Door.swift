@@ -57,14 +57,15 @@ final class Door {
             let sources = watched
             var polled = sources.map { pollfd(fd: $0.1.raw, events: Int16(POLLIN), revents: 0) }
             guard poll(&polled, nfds_t(polled.count), timeout) >= 0 || errno == EINTR else { return }
-            for (i, (source, _)) in sources.enumerated() where polled[i].revents != 0 && !isFinished { handle(source) }
+            for (i, (source, descriptor)) in sources.enumerated() where polled[i].revents != 0 && !isFinished {
+                handle(source, descriptor)
+            }
             keepTime()
         }
     }
 
     private var watched: [(Source, Descriptor)] {
         var sources: [(Source, Descriptor)] = [(.signals, signals)]
-        // The proxy before its word about a client: its death ends that too.
         if let proxy = guest.proxy { sources.append((.proxy, proxy.descriptor)) }
         if let done = guest.dataDone { sources.append((.dataDone, done)) }
         if let done = guest.listenerDone { sources.append((.listenerDone, done)) }
@@ -74,21 +75,33 @@ final class Door {
         return sources
     }
 
-    private func handle(_ source: Source) {
+    /// What an earlier source of the same round has replaced is no source any more.
+    private func handle(_ source: Source, _ descriptor: Descriptor) {
         switch source {
         case .signals: if csystem_signal_read(signals.raw) != 0 { isFinished = true }
         case .listener: acceptClient()
         case .proxy: loseProxy()
-        case .dataDone: if guest.proxy?.isGone == false { endData() }
-        case .listenerDone: if guest.proxy?.isGone == false { isFinished = true }
+        case .dataDone: if guest.dataDone === descriptor { endData(isSaid: takeByte(descriptor)) }
+        case .listenerDone: if guest.listenerDone === descriptor { endListener(isSaid: takeByte(descriptor)) }
         case .client(let client): serve(client)
-        case .service(let service): lose(service)
+        case .service(let service): if guest.broker.isConnected(service, by: descriptor) { lose(service) }
         }
     }
 
-    private func endData() {
-        guest.dropData()
-        if guest.options.terminates { isFinished = true }
+    /// - Parameter isSaid: the proxy says that its client is gone; otherwise it died.
+    private func endData(isSaid: Bool) {
+        guest.endData(keepsConnection: !isSaid)
+        if isSaid && guest.options.terminates { isFinished = true }
+    }
+
+    private func endListener(isSaid: Bool) {
+        guest.forgetListenerDone()
+        if isSaid { isFinished = true }
+    }
+
+    private func takeByte(_ descriptor: Descriptor) -> Bool {
+        var byte: UInt8 = 0
+        return recv(descriptor.raw, &byte, 1, Int32(MSG_DONTWAIT)) == 1
     }
 
     // MARK: Lives of others

@@ -173,10 +173,11 @@ final class RunningGuest {
         }
     }
 
-    func dropData() {
-        data = nil
+    func endData(keepsConnection: Bool) {
+        if !keepsConnection { data = nil }
         dataDone = nil
     }
+    func forgetListenerDone() { listenerDone = nil }
 
     // MARK: Platform signals
 

@@ -42,14 +42,11 @@ final class DataConnection {
 
     let descriptor: Descriptor
     private let allowsHeader: Bool
-    /// Closed with this object: tells the door that the client is gone.
-    private let done: Descriptor?
     private var buffer = [UInt8](repeating: 0, count: bufferSize)
 
-    init(_ descriptor: Descriptor, allowsHeader: Bool, done: Descriptor?) {
+    init(_ descriptor: Descriptor, allowsHeader: Bool) {
         self.descriptor = descriptor
         self.allowsHeader = allowsHeader
-        self.done = done
     }
 
     /// Serves one command; false when the client is gone.

@@ -11,12 +11,14 @@ package final class Proxy {
     private let tpm: GuestTPM
     private var data: DataConnection?
     private var listener: Listener?
+    /// Where the door hears that the client of `data` is gone.
+    private var done: Descriptor?
 
     private struct Listener {
         let descriptor: Descriptor
         let disconnects: Bool
-        /// Goes with the first client.
-        var done: Descriptor?
+        /// Where the door hears that the first of its clients is gone.
+        let done: Descriptor
     }
 
     /// A proxy's whole life: acquire, confine, serve.
@@ -59,11 +61,14 @@ package final class Proxy {
     private func serveCommand() {
         guard let data else { return }
         let goesOn = data.serve { [tpm] (command, locality) in tpm.execute(command, locality: locality) }
-        let isLast = listener?.disconnects ?? false
-        if !goesOn || isLast {
-            self.data = nil
-            listener?.done = nil
-        }
+        let isLast = listener?.disconnects ?? false && done === listener?.done
+        if !goesOn || isLast { endData() }
+    }
+
+    private func endData() {
+        data = nil
+        if let done { csystem_send(done.raw, [0], 1, nil, 0, Int32(MSG_DONTWAIT)) }
+        done = nil
     }
 
     private func acceptClient() {
@@ -72,7 +77,8 @@ package final class Proxy {
         guard raw >= 0 else { return }
         var on: Int32 = 1
         setsockopt(raw, Int32(IPPROTO_TCP), TCP_NODELAY, &on, socklen_t(MemoryLayout<Int32>.size))
-        data = DataConnection(Descriptor(owning: raw), allowsHeader: true, done: nil)
+        data = DataConnection(Descriptor(owning: raw), allowsHeader: true)
+        done = listener.done
     }
 
     // MARK: The door's requests
@@ -90,9 +96,9 @@ package final class Proxy {
             on(message) { (request: ProxyCalls.AttachData.Request) in attach(request, message.descriptors) }
         case ProxyCalls.ServeData.number:
             on(message) { (request: ProxyCalls.ServeData.Request) in
-                guard let descriptor = message.descriptors.first else { return .malformed }
+                guard message.descriptors.count == 2 else { return .malformed }
                 listener = Listener(
-                    descriptor: descriptor, disconnects: request.disconnects, done: message.descriptors.dropFirst().first)
+                    descriptor: message.descriptors[0], disconnects: request.disconnects, done: message.descriptors[1])
                 return .ok
             }
         case ProxyCalls.SetBufferSize.number:
@@ -109,9 +115,10 @@ package final class Proxy {
 
     private func attach(_ request: ProxyCalls.AttachData.Request, _ descriptors: [Descriptor]) -> CallStatus {
         guard descriptors.count == 2 else { return .malformed }
-        let connection = DataConnection(descriptors[0], allowsHeader: request.allowsHeader, done: descriptors[1])
+        let connection = DataConnection(descriptors[0], allowsHeader: request.allowsHeader)
         if request.isRecovered { connection.answerInterrupted(tpm.retryResponse) }
         data = connection
+        done = descriptors[1]
         return .ok
     }
 }

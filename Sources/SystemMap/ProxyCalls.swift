@@ -53,8 +53,8 @@ package enum ProxyCalls {
         package typealias Reply = Nothing
     }
 
-    /// A data connection of the guest: TPM commands, one after another. The request brings its descriptor, and one that
-    /// the proxy closes when the client is gone. A new connection takes the place of the old.
+    /// A data connection of the guest: TPM commands, one after another. The request brings its descriptor, and one on
+    /// which the proxy sends a byte when the client is gone (its mere end says that the proxy died). A new connection takes the place of the old.
     package enum AttachData: Call {
         package static let number: UInt16 = 19
         package static let callers: Caller = [.door]
@@ -80,8 +80,8 @@ package enum ProxyCalls {
     }
 
     /// A listening socket from which the proxy takes data connections itself, one after another: TSS clients connect anew for
-    /// every command, and the door would cost each of them a hop. The request brings its descriptor, and one that the proxy
-    /// closes when the first client is gone.
+    /// every command, and the door would cost each of them a hop. The request brings its descriptor, and one on which the
+    /// proxy sends a byte whenever a client is gone.
     package enum ServeData: Call {
         package static let number: UInt16 = 21
         package static let callers: Caller = [.door]
@@ -101,7 +101,8 @@ package enum ProxyCalls {
         package static let callers: Caller = [.door]
         package typealias Request = UInt32
         package typealias Reply = UInt32
-        package static let smallest: UInt32 = 2 * 1024
+        /// As in stock swtpm.
+        package static let smallest: UInt32 = 2808
         package static let largest: UInt32 = 4096
     }
 }
