@@ -29,6 +29,19 @@ final class Broker {
     }
     func drop(_ service: ServiceName) { channels[service] = nil }
 
+    /// Whether there is a broker at all, before anything is made for its sake.
+    static func probe(_ instance: Instance) throws(Failure) {
+        for service in ServiceName.allCases {
+            let path = instance.socket(service)
+            do throws(IPCError) { _ = try Channel.connect(path) } catch { throw absent(instance, path, error) }
+        }
+    }
+
+    private static func absent(_ instance: Instance, _ path: String, _ error: IPCError) -> Failure {
+        Failure(.unavailable, "no broker answers at \(path) (\(text(error))); start it: "
+            + "paratpmctl run --dir \(instance.stateDirectory)")
+    }
+
     /// Connects and proves the guest's identity.
     func connect(_ service: ServiceName) throws(Failure) {
         let path = instance.socket(service)
@@ -40,8 +53,7 @@ final class Broker {
             throw Failure(.config, "paratpm-\(service.rawValue) does not accept the identity of guest \(home.name); "
                 + "was it removed, or may only another user run it?")
         } catch {
-            throw Failure(.unavailable, "no broker answers at \(path) (\(text(error))); start it: "
-                + "paratpmctl run --dir \(instance.stateDirectory)")
+            throw Self.absent(instance, path, error)
         }
     }
 

@@ -68,6 +68,7 @@ package enum GuestDoor {
         guard signals.raw >= 0 else { throw Failure(.software, "cannot watch signals: \(describe(errno: errno))") }
         let instance = try instance(options)
         let executable = try findProxy()
+        try Broker.probe(instance)
         let home = try GuestHome.open(options.guest, instance)
         let state = try home.openState(mode: options.stateMode)
         guard csystem_harden() == 0 else { throw Failure(.software, "cannot confine itself: \(describe(errno: errno))") }
