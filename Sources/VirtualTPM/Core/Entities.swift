@@ -120,6 +120,8 @@ extension VirtualTPM {
             }
         case .nvIndex:
             guard let attributes = durable.nv[handle]?.publicArea.attributes else { return false }
+            // A PIN index authorizes nothing before it is written (Part 1, 37.2.7).
+            if attributes.indexType == .pinFail || attributes.indexType == .pinPass, !attributes.contains(.written) { return false }
             switch command.nvAccess {
             case .write: return attributes.contains(.authWrite)
             case .read: return attributes.contains(.authRead)
@@ -198,6 +200,7 @@ extension HandleKind {
             || HandleKind.pcr.allows(handle)
         case .entityOrNull: handle == .null || HandleKind.entity.allows(handle)
         case .hierarchyOrNull: handle.isHierarchy
+        case .hierarchy: handle.isHierarchy && handle != .null
         case .hierarchyAuth: [.owner, .endorsement, .platform, .lockout].contains(handle)
         case .provision: handle == .owner || handle == .platform
         case .clear: handle == .lockout || handle == .platform
