@@ -82,8 +82,9 @@ package enum GuestDoor {
         let control = try options.control.map { (endpoint) throws(Failure) in try files.open(endpoint) }
         let data = try options.data.map { (endpoint) throws(Failure) in try files.open(endpoint) }
         let door = Door(guest, control: control, signals: signals)
-        if let data { try guest.takeData(from: data) }
+        // Power first: a client that waits at the socket already must find the TPM on.
         if !options.needsInit { try guest.powerOnAtStart() }
+        if let data { try guest.takeData(from: data) }
         if let target = options.pidFile { try files.writePID(target) }
         if options.isDaemon { Background.ready(keepsLog: options.logFile != nil) }
         notify("READY=1")
