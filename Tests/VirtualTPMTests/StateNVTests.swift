@@ -156,6 +156,12 @@ private func with(_ type: NVAttributes.IndexType, _ more: NVAttributes = []) -> 
         #expect(try guest.read(8, by: .owner) == .nvUninitialized)
     }
 
+    @Test func aPINIndexAuthorizesNothingBeforeItIsWritten() throws {
+        let guest = try Guest()
+        #expect(try guest.define(area(index, .sha256, with(.pinFail, .authRead), size: 8)) == .success)
+        #expect(try guest.read(8) == .authUnavailable)
+    }
+
     @Test func theQuotaOfBytesAndIndicesHolds() throws {
         var limits = Limits()
         limits.nvBytes = 5000
