@@ -15,8 +15,13 @@ final class TPMConnection {
         address.sun_family = sa_family_t(AF_UNIX)
         let bytes = Array(path.utf8)
         withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: bytes) }
-        let result = withUnsafePointer(to: &address) {
-            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { Glibc.connect(fd, $0, socklen_t(MemoryLayout<sockaddr_un>.size)) }
+        var result = Int32(-1)
+        // The socket's file is there a moment before anyone listens.
+        for _ in 0..<200 where result != 0 {
+            result = withUnsafePointer(to: &address) {
+                $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { Glibc.connect(fd, $0, socklen_t(MemoryLayout<sockaddr_un>.size)) }
+            }
+            if result != 0 { usleep(10_000) }
         }
         guard result == 0 else { throw HarnessError("connect \(path): \(String(cString: strerror(errno)))") }
         var limit = timeval(tv_sec: 60, tv_usec: 0)
