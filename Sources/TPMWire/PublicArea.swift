@@ -207,7 +207,6 @@ package struct Sized<T: WireCodable>: WireCodable {
     package init(from reader: inout WireReader) throws(WireError) {
         let size = Int(try reader.u16())
         guard size > 0 else { throw .rc(.size) }
-        guard size <= reader.remaining else { throw .truncated }
         let before = reader.remaining
         value = try T(from: &reader)
         guard before - reader.remaining == size else { throw .rc(.size) }

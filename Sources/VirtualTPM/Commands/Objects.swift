@@ -97,7 +97,7 @@ extension VirtualTPM {
         } catch {
             throw error.parameter(2)
         }
-        return try publicArea.checkedSecret(sensitive)
+        return try publicArea.checkedSecret(sensitive, parameter: 1)
     }
 
     /// TPM2_ReadPublic (12.4)
@@ -137,9 +137,12 @@ extension ParameterReader {
     /// TPM2B_SENSITIVE; nil for an empty one.
     mutating func sensitiveArea() throws(TPMRC) -> SensitiveArea? {
         try read { (reader) throws(WireError) in
-            var bytes = try reader.sized16(max: Limits.privateMax)
-            defer { wipe(&bytes) }
-            return bytes.isEmpty ? nil : try SensitiveArea(wire: bytes)
+            var ahead = reader
+            if try ahead.u16() == 0 {
+                reader = ahead
+                return nil
+            }
+            return try reader.value(Sized<SensitiveArea>.self).value
         }
     }
 }

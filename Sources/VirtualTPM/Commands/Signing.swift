@@ -8,6 +8,7 @@ extension VirtualTPM {
     func verifySignature(_ call: inout CommandCall) throws(TPMRC) -> Reply {
         let digest = try call.parameters.bytes(max: HashAlgorithm.largestDigest)
         let signature = try call.parameters.next(Signature.self)
+        guard signature != .null else { throw TPMRC.scheme.parameter(2) }
         try call.parameters.finish()
 
         let key = try object(call.handles[0], orSequence: .attributes)

@@ -22,7 +22,7 @@ extension VirtualTPM {
     /// TPM2_HMAC (15.5)
     func hmac(_ call: inout CommandCall) throws(TPMRC) -> Reply {
         let buffer = try call.parameters.bytes(max: Limits.inputBuffer)
-        let given = try call.parameters.read { (reader) throws(WireError) in try reader.hashOrNull() }
+        let given = try call.parameters.read { (reader) throws(WireError) in try reader.macScheme() }
         try call.parameters.finish()
 
         let key = try object(call.handles[0])
@@ -39,6 +39,16 @@ extension VirtualTPM {
         guard let hash = own ?? given, given == nil || given == hash else { throw TPMRC.value.parameter(2) }
         guard !key.attributes.contains(.restricted) else { throw TPMRC.attributes.handle(1) }
         guard key.attributes.contains(.sign) else { throw TPMRC.key.handle(1) }
+        return hash
+    }
+}
+
+extension WireReader {
+    /// TPMI_ALG_MAC_SCHEME+ (Part 2, 9.36): TPM2_MAC has taken TPM2_HMAC's place under its command code.
+    fileprivate mutating func macScheme() throws(WireError) -> HashAlgorithm? {
+        let algorithm = TPMAlgorithm(rawValue: try u16())
+        if algorithm == .null { return nil }
+        guard let hash = HashAlgorithm(rawValue: algorithm.rawValue) else { throw .rc(.symmetric) }
         return hash
     }
 }

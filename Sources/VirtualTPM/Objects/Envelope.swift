@@ -9,7 +9,9 @@ import Wire
 struct Envelope {
     var authValue: [UInt8]
     var keeping: SecretKeeping
-    /// The twin's unique field where the guest's differs (symmetric cipher keys); else empty.
+    /// The key came from outside.
+    var isImported = false
+    /// The twin's unique field where the guest's differs (PublicArea.sealsSeed); else empty.
     var twinUnique: [UInt8]
     /// TPM2B_PRIVATE of the chip.
     var hardwarePrivate: [UInt8]
@@ -21,13 +23,16 @@ struct Envelope {
     static let overhead = 1 + nonceSize + 2 + tagSize
     private static let sealedFlag: UInt8 = 1
     private static let uniqueFlag: UInt8 = 2
+    private static let importedFlag: UInt8 = 4
 
     /// - Parameters:
     ///   - key: `GuestKeys.envelope(parentName:name:)`
     ///   - name: the object's Name.
     func sealed(key: [UInt8], name: [UInt8]) -> [UInt8] {
         var plain = WireWriter(capacity: hardwarePrivate.count + Self.overhead)
-        plain.u8((keeping == .sealed ? Self.sealedFlag : 0) | (twinUnique.isEmpty ? 0 : Self.uniqueFlag))
+        plain.u8(
+            (keeping == .sealed ? Self.sealedFlag : 0) | (twinUnique.isEmpty ? 0 : Self.uniqueFlag)
+                | (isImported ? Self.importedFlag : 0))
         plain.u8(UInt8(authValue.count))
         plain.raw(authValue)
         if !twinUnique.isEmpty { plain.sized16(twinUnique) }
@@ -53,6 +58,7 @@ struct Envelope {
         var reader = WireReader(plain)
         let flags = try reader.u8()
         keeping = flags & Self.sealedFlag != 0 ? .sealed : .used
+        isImported = flags & Self.importedFlag != 0
         authValue = try reader.bytes(Int(try reader.u8()))
         twinUnique = flags & Self.uniqueFlag != 0 ? try reader.sized16(max: HashAlgorithm.largestDigest) : []
         hardwarePrivate = reader.rest()
@@ -67,19 +73,20 @@ struct Envelope {
 }
 
 extension Envelope {
-    /// What is to be sealed of a new object.
+    /// What is to be sealed of an object with this twin.
     init(_ key: NewKey, authValue: [UInt8]) {
         var twinUnique: [UInt8] = []
-        if case .digest(let digest) = key.twin.unique, key.publicArea.type == .symcipher { twinUnique = digest }
+        if case .digest(let digest) = key.twin.unique, key.publicArea.sealsSeed { twinUnique = digest }
         self.init(
             authValue: authValue, keeping: key.twin.spec.kind == .sealed ? .sealed : .used, twinUnique: twinUnique,
             hardwarePrivate: key.twin.hardwarePrivate)
+        isImported = key.twin.spec.isImported
     }
 
     /// The twin of the object whose envelope this is; nil if the public area can have none.
     func twin(of publicArea: PublicArea) -> TwinBlob? {
-        guard let spec = publicArea.twinSpec(keeping) else { return nil }
-        let unique = publicArea.type == .symcipher ? .digest(twinUnique) : publicArea.unique
+        guard let spec = publicArea.twinSpec(keeping, isImported: isImported) else { return nil }
+        let unique = publicArea.sealsSeed ? .digest(twinUnique) : publicArea.unique
         return TwinBlob(spec: spec, unique: unique, hardwarePrivate: hardwarePrivate)
     }
 }

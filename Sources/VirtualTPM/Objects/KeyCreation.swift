@@ -4,7 +4,7 @@ import TPMCrypto
 import TPMWire
 import Wire
 
-/// A key fresh from its creation: the guest's public area, with its unique field, and the twin.
+/// A key as it was made or imported: the guest's public area, with its unique field, and the twin.
 struct NewKey {
     let publicArea: PublicArea
     let twin: TwinBlob
@@ -38,6 +38,10 @@ extension VirtualTPM {
         if !template.attributes.isDisjoint(with: [.sign, .decrypt]) {
             guard data.count <= hash.blockSize else { throw .size }
         }
+        if template.sealsSeed {
+            let key = data.isEmpty ? try drawRandom(hash.digestSize) : data
+            return try makeKey(template, sealing: SymmetricSecret(seed: try drawRandom(template.seedSize), data: key))
+        }
         let keeping = template.secretKeeping(dataSize: data.count)
         // Only the chip's own HMAC keys can be made by the chip.
         var secret = keeping == .sealed && data.isEmpty ? try drawRandom(hash.digestSize) : data
@@ -45,21 +49,37 @@ extension VirtualTPM {
         return try makeKey(template, keeping, twinData: secret)
     }
 
-    /// A symmetric cipher key: seedValue and key are sealed together, so that its unique field can be proved to another TPM.
     private func makeCipherKey(
         _ template: PublicArea, _ symmetric: SymmetricDefinition, _ data: [UInt8]
     ) throws(TPMRC) -> NewKey {
         guard case .aes(let bits, _) = symmetric else { throw .symmetric }
-        guard let hash = template.nameAlgorithm, let spec = template.twinSpec(.sealed) else { throw .hash }
         let keySize = Int(bits) / 8
         guard data.isEmpty || data.count == keySize else { throw .keySize }
-        let secret = SymmetricSecret(
-            seed: try drawRandom(hash.digestSize), data: data.isEmpty ? try drawRandom(keySize) : data)
+        let key = data.isEmpty ? try drawRandom(keySize) : data
+        return try makeKey(template, sealing: SymmetricSecret(seed: try drawRandom(template.seedSize), data: key))
+    }
+
+    /// A key whose twin seals seedValue and key together (PublicArea.sealsSeed).
+    /// - Throws: TPM_RC_SIZE when both are more than the chip seals: a long key of a derivation parent with a long nameAlg.
+    func makeKey(_ template: PublicArea, sealing secret: SymmetricSecret) throws(TPMRC) -> NewKey {
+        guard let hash = template.nameAlgorithm, let spec = template.twinSpec(.sealed) else { throw .hash }
         var sealed = secret.bytes
         defer { wipe(&sealed) }
+        guard sealed.count <= SensitiveCreate.dataMax else { throw .size }
         let twin = try device.create(spec, data: sealed)
-        let unique = template.symmetricUnique(secret, hash)
-        return NewKey(publicArea: template.with(unique: .digest(unique)), twin: twin)
+        return NewKey(publicArea: template.with(unique: .digest(template.symmetricUnique(secret, hash))), twin: twin)
+    }
+
+    /// A key from outside: public and private part belong together (`checkedSecret(_:blaming:)`).
+    /// - Parameter secret: the private part in the form of `Backing.software`.
+    func importKey(_ publicArea: PublicArea, _ secret: Secret) throws(TPMRC) -> NewKey {
+        let parts = SymmetricSecret(secret.bytes, seedSize: publicArea.isAsymmetric ? 0 : publicArea.seedSize)
+        if publicArea.sealsSeed { return try makeKey(publicArea, sealing: parts) }
+        let keeping = publicArea.secretKeeping(dataSize: parts.data.count)
+        guard let spec = publicArea.twinSpec(keeping, isImported: true) else { throw .hash }
+        let sensitive = SensitiveArea(type: publicArea.type, authValue: [], seedValue: parts.seed, sensitive: parts.data)
+        let twin = try device.importTwin(spec, unique: publicArea.unique, sensitive: sensitive)
+        return NewKey(publicArea: publicArea, twin: twin)
     }
 }
 

@@ -74,7 +74,7 @@ extension LoadedObject {
         case .software(let secret): return SymmetricSecret(secret.bytes, seedSize: publicArea.seedSize)
         case .twin(let twin):
             let data = try twin.use { (device, handle) throws(TPMRC) in try device.unseal(handle) }
-            return SymmetricSecret(data, seedSize: publicArea.type == .symcipher ? publicArea.seedSize : 0)
+            return SymmetricSecret(data, seedSize: publicArea.sealsSeed ? publicArea.seedSize : 0)
         }
     }
 
@@ -124,6 +124,11 @@ extension PublicArea {
     /// Size of a symmetric object's seedValue in bytes (Part 2, 12.3.2.4); 0 without a nameAlg.
     var seedSize: Int { nameAlgorithm?.digestSize ?? 0 }
 
+    var isAsymmetric: Bool { type == .rsa || type == .ecc }
+
+    /// Restricted and decrypt: a storage key, or of the keyed hashes a derivation parent (Part 1, 25).
+    var isParent: Bool { attributes.contains([.restricted, .decrypt]) }
+
     /// Whether keys of this type sign with the scheme (Part 3, 20.2). ECDAA would need a commitment (TPM2_Commit).
     func allowsSigning(with algorithm: TPMAlgorithm) -> Bool {
         switch type {
@@ -137,44 +142,88 @@ extension PublicArea {
     /// The unique field of a symmetric object (Part 1, 27.5.3.3 and 27.6.3): a digest of seedValue and sensitive data, and for
     /// a parent an HMAC with the seedValue as key.
     func symmetricUnique(_ secret: SymmetricSecret, _ hash: HashAlgorithm) -> [UInt8] {
-        attributes.contains([.restricted, .decrypt])
+        isParent
             ? hmac(hash, key: secret.seed, secret.data) : digest(hash, secret.seed, secret.data)
     }
 }
 
 extension LoadedObject {
-    private static let secretLabel = "SECRET"
-
-    /// A session's salt, encrypted to this asymmetric key (Part 1, B.10.2 and C.6.1; Part 3, 11.1).
+    /// A seed whose secret was encrypted to this asymmetric key: a session's salt, or what an outer wrapper hangs on
+    /// (Part 1, B.10 and C.6).
     /// - Throws: TPM_RC_KEY, TPM_RC_SCHEME, TPM_RC_SIZE, TPM_RC_VALUE, TPM_RC_ECC_POINT or a decoding error, without
     ///   parameter number.
-    func recoverSalt(_ encrypted: [UInt8]) throws(TPMRC) -> [UInt8] {
-        guard let hash = publicArea.nameAlgorithm else { throw .key }
+    func recoverSeed(_ secret: [UInt8], for use: SeedUse) throws(TPMRC) -> [UInt8] {
+        guard let nameAlgorithm = publicArea.nameAlgorithm else { throw .key }
         switch publicArea.parameters {
-        case .rsa(_, let scheme, _, _): return try rsaSalt(encrypted, keyScheme: scheme, hash)
-        case .ecc: return try eccSalt(encrypted, hash)
+        case .rsa(_, let scheme, _, _): return try rsaSeed(secret, use, scheme.isNull ? Scheme(.oaep, nameAlgorithm) : scheme)
+        case .ecc(_, _, let curve, _): return try eccSeed(secret, use, curve, nameAlgorithm)
         case .keyedHash, .symcipher: throw .key
         }
     }
 
-    private func rsaSalt(_ encrypted: [UInt8], keyScheme: Scheme, _ hash: HashAlgorithm) throws(TPMRC) -> [UInt8] {
-        let scheme = keyScheme.isNull ? Scheme(.oaep, hash) : keyScheme
-        guard scheme.algorithm == .oaep, let limit = scheme.hash?.digestSize else { throw .scheme }
-        let salt = try decryptRSA(encrypted, scheme: scheme, label: Array(Self.secretLabel.utf8) + [0])
-        guard salt.count <= limit else { throw .value }
-        return salt
+    private func rsaSeed(_ secret: [UInt8], _ use: SeedUse, _ scheme: Scheme) throws(TPMRC) -> [UInt8] {
+        guard scheme.algorithm == .oaep, let hash = scheme.hash else { throw .scheme }
+        guard case .rsa(let modulus) = publicArea.unique else { throw .key }
+        guard secret.count == modulus.count else { throw .size }
+        let seed: [UInt8]
+        switch backing {
+        case .publicOnly: throw .key
+        case .twin(let twin): seed = try recover(secret, use, hash, twin)
+        case .software(let prime): seed = try rsaKey(prime).decrypt(secret, scheme: scheme, label: use.labelBytes)
+        }
+        guard seed.count <= hash.digestSize else { throw .value }
+        return seed
     }
 
-    private func eccSalt(_ encrypted: [UInt8], _ hash: HashAlgorithm) throws(TPMRC) -> [UInt8] {
+    private func eccSeed(
+        _ secret: [UInt8], _ use: SeedUse, _ curve: ECCCurve, _ hash: HashAlgorithm
+    ) throws(TPMRC) -> [UInt8] {
         guard case .ecc(let own) = publicArea.unique else { throw .key }
         let point: ECCPoint
-        do throws(WireError) { point = try ECCPoint(wire: encrypted) } catch { throw TPMRC(error) }
-        let shared = try agree(point)
-        return kdfe(hash, z: shared.x, label: Self.secretLabel, partyU: point.x, partyV: own.x, bits: hash.digestSize * 8)
+        do throws(WireError) { point = try ECCPoint(wire: secret) } catch { throw TPMRC(error) }
+        guard isOnCurve(point, curve) else { throw .eccPoint }
+        switch backing {
+        case .publicOnly: throw .key
+        case .twin(let twin): return try recover(secret, use, hash, twin)
+        case .software(let scalar):
+            guard var z = try eccKey(scalar).agree(point)?.x else { throw .eccPoint }
+            defer { wipe(&z) }
+            return kdfe(hash, z: z, label: use.label, partyU: point.x, partyV: own.x, bits: hash.digestSize * 8)
+        }
+    }
+
+    private func recover(
+        _ secret: [UInt8], _ use: SeedUse, _ hash: HashAlgorithm, _ twin: TwinReference
+    ) throws(TPMRC) -> [UInt8] {
+        try twin.use { (device, handle) throws(TPMRC) in
+            try device.recoverSeed(handle, use: use, hash: hash, secret: secret)
+        }
+    }
+}
+
+extension LoadedObject {
+    /// TPMT_SENSITIVE as a duplicate carries it: where the object is duplicable, so is its twin.
+    /// - Returns: authValue padded to the size of nameAlg's digest.
+    func sensitiveArea(_ keys: GuestKeys) throws(TPMRC) -> SensitiveArea {
+        var area: SensitiveArea
+        switch backing {
+        case .twin(let twin) where !publicArea.sealsSeed:
+            area = try twin.use { (device, handle) throws(TPMRC) in try device.duplicate(handle) }
+        case .software(let secret) where publicArea.isAsymmetric:
+            area = SensitiveArea(type: publicArea.type, authValue: [], seedValue: [], sensitive: secret.bytes)
+        default:
+            let parts = try symmetricParts()
+            area = SensitiveArea(type: publicArea.type, authValue: [], seedValue: parts.seed, sensitive: parts.data)
+        }
+        area.authValue = authValue.bytes + [UInt8](repeating: 0, count: max(0, publicArea.seedSize - authValue.count))
+        if publicArea.isAsymmetric && publicArea.isParent { area.seedValue = keys.seedValue(name: name, size: publicArea.seedSize) }
+        return area
     }
 }
 
 extension VirtualTPM {
     /// The salt of TPM2_StartAuthSession; errors are without parameter number.
-    func recoverSalt(_ encrypted: [UInt8], key: LoadedObject) throws(TPMRC) -> [UInt8] { try key.recoverSalt(encrypted) }
+    func recoverSalt(_ encrypted: [UInt8], key: LoadedObject) throws(TPMRC) -> [UInt8] {
+        try key.recoverSeed(encrypted, for: .session)
+    }
 }

@@ -44,7 +44,7 @@ extension PublicArea {
     }
 
     /// nameAlg, authPolicy and attributes of an object with a private part, and its schemes.
-    /// - Parameter parent: nil under a hierarchy, or without a parent (LoadExternal).
+    /// - Parameter parent: nil under a hierarchy, or without a parent (LoadExternal, Import).
     func checkAttributes(parent: PublicArea?) throws(TPMRC) {
         guard let nameAlgorithm else { throw .hash }
         guard authPolicy.isEmpty || authPolicy.count == nameAlgorithm.digestSize else { throw .size }
@@ -64,12 +64,15 @@ extension PublicArea {
                 throw .attributes
             }
         }
+        // What is derived cannot be more or less fixed than what it is derived from.
+        if let parent, parent.type == .keyedHash {
+            guard attributes.contains(.fixedTPM) == parentIsFixed, attributes.contains(.fixedParent) else { throw .attributes }
+        }
         try checkSchemes(parent: parent)
     }
 
     /// Schemes, symmetric algorithms and key derivation against the attributes.
     func checkSchemes(parent: PublicArea?) throws(TPMRC) {
-        let isParent = attributes.contains([.restricted, .decrypt])
         switch parameters {
         case .keyedHash(let scheme): return try checkKeyedHash(scheme)
         case .symcipher: break

@@ -40,11 +40,14 @@ extension VirtualTPM {
 func startsAsGenerated(_ data: [UInt8]) -> Bool { data.starts(with: Attestation.magic.wire) }
 
 extension ParameterReader {
-    /// A ticket of one kind; TPM_RC_TAG for another.
+    /// A ticket of one kind: TPM_RC_TAG for another structure's tag, TPM_RC_VALUE for what is no tag.
     mutating func ticket(_ tag: UInt16) throws(TPMRC) -> Ticket {
-        let ticket = try next(Ticket.self)
-        guard ticket.tag == tag else { throw TPMRC.tag.parameter(number) }
-        return ticket
+        try read { (reader) throws(WireError) in
+            var ahead = reader
+            let given = try ahead.u16()
+            guard given == tag else { throw .rc(StructureTag.isDefined(given) ? .tag : .value) }
+            return try reader.value()
+        }
     }
 
     /// TPMI_RH_HIERARCHY+

@@ -20,26 +20,34 @@ extension PublicArea {
         return type == .keyedHash && signsOnly && dataSize <= (nameAlgorithm?.blockSize ?? 0) ? .used : .sealed
     }
 
+    /// Whether the twin seals the object's seedValue with its key, so that the unique field can be proved to another TPM:
+    /// that of a symmetric cipher key or a derivation parent is not the sealing twin's.
+    var sealsSeed: Bool { type == .symcipher || type == .keyedHash && isParent }
+
+    /// What may leave this TPM by TPM2_Duplicate, which no authValue authorizes. What only sealed data backs leaves by TPM2_Unseal.
+    private var needsDuplicableTwin: Bool { !attributes.contains(.fixedParent) && !authPolicy.isEmpty && !sealsSeed }
+
     /// The twin of an object with this public area; nil for one without a nameAlg, which has no twin.
-    /// - Parameter keeping: of a keyed-hash object.
-    func twinSpec(_ keeping: SecretKeeping) -> TwinSpec? {
+    /// - Parameters:
+    ///   - keeping: of a keyed-hash object.
+    ///   - isImported: the chip did not make the twin.
+    func twinSpec(_ keeping: SecretKeeping, isImported: Bool = false) -> TwinSpec? {
         guard let nameAlgorithm else { return nil }
-        let (sign, decrypt) = (attributes.contains(.sign), attributes.contains(.decrypt))
+        let asymmetric = (sign: attributes.contains(.sign), decrypt: attributes.contains(.decrypt))
+        func spec(_ kind: TwinSpec.Kind, sign: Bool, decrypt: Bool, madeByChip: Bool) -> TwinSpec {
+            TwinSpec(
+                kind: kind, sign: sign, decrypt: decrypt, sensitiveDataOrigin: madeByChip && !isImported,
+                nameAlgorithm: nameAlgorithm, isImported: isImported, isDuplicable: needsDuplicableTwin)
+        }
         switch parameters {
         case .rsa(_, _, let bits, let exponent):
-            return TwinSpec(
-                kind: .rsa(bits: bits, exponent: exponent), sign: sign, decrypt: decrypt, sensitiveDataOrigin: true,
-                nameAlgorithm: nameAlgorithm)
+            return spec(
+                .rsa(bits: bits, exponent: exponent), sign: asymmetric.sign, decrypt: asymmetric.decrypt, madeByChip: true)
         case .ecc(_, _, let curve, _):
-            return TwinSpec(
-                kind: .ecc(curve), sign: sign, decrypt: decrypt, sensitiveDataOrigin: true, nameAlgorithm: nameAlgorithm)
+            return spec(.ecc(curve), sign: asymmetric.sign, decrypt: asymmetric.decrypt, madeByChip: true)
         case .keyedHash where keeping == .used:
-            return TwinSpec(
-                kind: .hmac, sign: true, decrypt: false, sensitiveDataOrigin: attributes.contains(.sensitiveDataOrigin),
-                nameAlgorithm: nameAlgorithm)
-        case .keyedHash, .symcipher:
-            return TwinSpec(
-                kind: .sealed, sign: false, decrypt: false, sensitiveDataOrigin: false, nameAlgorithm: nameAlgorithm)
+            return spec(.hmac, sign: true, decrypt: false, madeByChip: attributes.contains(.sensitiveDataOrigin))
+        case .keyedHash, .symcipher: return spec(.sealed, sign: false, decrypt: false, madeByChip: false)
         }
     }
 
