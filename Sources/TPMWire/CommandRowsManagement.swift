@@ -65,9 +65,9 @@ extension CommandTable {
         CommandRow(.policyAuthorizeNV, "PolicyAuthorizeNV", "23.22", .answered,
             [.user(.nvAuth), .plain(.nvIndex), .plain(.policySession)],
             note: "The policy is in a virtual index; then arithmetic on the digest."),
-        CommandRow(.policyCapability, "PolicyCapability", "23.24", .answered, [.plain(.policySession)], [.decrypts],
+        CommandRow(.policyCapability, "PolicyCapability", "23.23", .answered, [.plain(.policySession)], [.decrypts],
             note: "Compared with the capabilities of the guest's TPM; the chip's differ. Revision 1.83."),
-        CommandRow(.policyParameters, "PolicyParameters", "23.25", .answered, [.plain(.policySession)], [.decrypts],
+        CommandRow(.policyParameters, "PolicyParameters", "23.24", .answered, [.plain(.policySession)], [.decrypts],
             note: "Arithmetic on the digest. Revision 1.83."),
     ])
 
@@ -122,7 +122,7 @@ extension CommandTable {
     ])
 
     static let clocks = CommandChapter(29, "Clocks and timers", [
-        CommandRow(.readClock, "ReadClock", "29.1", .answered, [], [.noSessions],
+        CommandRow(.readClock, "ReadClock", "29.1", .answered,
             note: "The guest's clock is its own: the chip's runs while the guest is off, and shows what the host does."),
         CommandRow(.clockSet, "ClockSet", "29.2", .answered, [.user(.provision)], [.nv],
             note: "As ReadClock; the chip's clock can only be set forward, for all."),
@@ -135,6 +135,7 @@ extension CommandTable {
             note: "The properties of the guest's TPM: what it has does not depend on what the chip has, but for algorithms that need it."),
         CommandRow(.testParms, "TestParms", "30.3", .answered,
             note: "Answered for the algorithms that the guest's TPM has."),
+        .refused(.setCapability, "SetCapability", "30.4", note: "Later than revision 1.59."),
     ])
 
     static let nonVolatileStorage = CommandChapter(31, "Non-volatile storage", [
