@@ -79,7 +79,7 @@ let package = Package(
         .testTarget(name: "WireTests", dependencies: ["Wire", "TPMWire"]),
         .testTarget(name: "IPCTests", dependencies: ["IPC", "SystemMap"]),
         .testTarget(name: "TPMCryptoTests", dependencies: ["CryptoBase", "TPMCrypto"]),
-        .testTarget(name: "ControlChannelTests", dependencies: ["ControlChannel"]),
+        .testTarget(name: "ControlChannelTests", dependencies: ["ControlChannel", "GuestDoor"]),
         .testTarget(name: "PolicyTests", dependencies: ["PolicyChecker", "PCRStore", "RunningService"]),
         .testTarget(name: "PCRStoreTests", dependencies: ["PCRStore", "RunningService"]),
         .testTarget(name: "DeviceOwnerTests", dependencies: ["DeviceOwner", "RunningService"]),

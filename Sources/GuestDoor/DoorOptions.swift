@@ -29,6 +29,10 @@ package struct DoorOptions: Equatable, Sendable {
     package struct LogFile: Equatable, Sendable {
         package var target: Target
         package var truncates: Bool
+        package init(target: Target, truncates: Bool) {
+            self.target = target
+            self.truncates = truncates
+        }
     }
 
     package var guest: Guest
@@ -69,4 +73,8 @@ package enum DoorCommand: Equatable, Sendable {
 package struct UsageError: Error, Equatable {
     package let message: String
     package let exit: Int32
+    package init(message: String, exit: Int32) {
+        self.message = message
+        self.exit = exit
+    }
 }

@@ -5,20 +5,20 @@ import IPC
 import TPMWire
 
 /// How a command lies in the bytes of one read.
-struct CommandFrame: Equatable {
+package struct CommandFrame: Equatable {
     /// Bytes of swtpm's header before the command: TPM_SEND_COMMAND, locality, length.
     static let headerSize = 9
     private static let sendCommand: UInt32 = 8
 
     /// Where the command begins; 0 without a header.
-    var start: Int
+    package var start: Int
     /// The header's locality.
-    var locality: UInt8?
+    package var locality: UInt8?
     /// How many bytes the whole needs, as the command itself says.
-    var needed: Int
+    package var needed: Int
 
     /// Nil until the bytes say how many they shall be.
-    init?(_ bytes: some RandomAccessCollection<UInt8>, allowsHeader: Bool) {
+    package init?(_ bytes: some RandomAccessCollection<UInt8>, allowsHeader: Bool) {
         func u32(_ offset: Int) -> UInt32 {
             bytes.dropFirst(offset).prefix(4).reduce(0) { $0 << 8 | UInt32($1) }
         }
@@ -34,17 +34,17 @@ struct CommandFrame: Equatable {
     }
 }
 
-final class DataConnection {
+package final class DataConnection {
     /// The largest command with its header; what is longer is answered TPM_RC_COMMAND_SIZE in parts, as it comes.
     private static let bufferSize = CommandFrame.headerSize + 4096
     /// How long the rest of a command that has begun may take, in milliseconds.
     private static let patience: Int32 = 500
 
-    let descriptor: Descriptor
+    package let descriptor: Descriptor
     private let allowsHeader: Bool
     private var buffer = [UInt8](repeating: 0, count: bufferSize)
 
-    init(_ descriptor: Descriptor, allowsHeader: Bool) {
+    package init(_ descriptor: Descriptor, allowsHeader: Bool) {
         self.descriptor = descriptor
         self.allowsHeader = allowsHeader
     }
@@ -53,7 +53,7 @@ final class DataConnection {
     ///
     /// The command stays in the socket until it is executed: should the proxy die of it, the next one finds it there and
     /// answers TPM_RC_RETRY (`answerInterrupted`).
-    func serve(_ execute: (_ command: [UInt8], _ locality: UInt8?) -> [UInt8]) -> Bool {
+    package func serve(_ execute: (_ command: [UInt8], _ locality: UInt8?) -> [UInt8]) -> Bool {
         let present = recv(descriptor.raw, &buffer, buffer.count, Int32(MSG_PEEK))
         guard present > 0 else { return present < 0 && errno == EINTR }
         guard let frame = CommandFrame(buffer[..<present], allowsHeader: allowsHeader), frame.needed <= present else {
@@ -64,7 +64,7 @@ final class DataConnection {
     }
 
     /// A command that a former proxy left in the socket when it died.
-    func answerInterrupted(_ response: [UInt8]) {
+    package func answerInterrupted(_ response: [UInt8]) {
         let count = recv(descriptor.raw, &buffer, buffer.count, Int32(MSG_DONTWAIT))
         guard count > 0, let frame = CommandFrame(buffer[..<count], allowsHeader: allowsHeader) else { return }
         _ = respond(response, frame)

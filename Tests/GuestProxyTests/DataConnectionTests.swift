@@ -1,0 +1,117 @@
+// Framing of TPM commands on a data connection.
+import Glibc
+import GuestProxy
+import IPC
+import Testing
+
+/// TPM2_GetRandom(16), and a response that shows which command it answers.
+private let command: [UInt8] = [0x80, 0x01, 0, 0, 0, 12, 0, 0, 0x01, 0x7B, 0, 16]
+private let response: [UInt8] = [0x80, 0x01, 0, 0, 0, 10, 0, 0, 0, 0]
+/// TPM_SEND_COMMAND, locality 3, length
+private let header: [UInt8] = [0, 0, 0, 8, 3, 0, 0, 0, 12]
+
+@Suite struct CommandFrames {
+    @Test func aFrameNeedsAWholeHeader() throws {
+        for length in 0..<10 { #expect(CommandFrame(command[..<length], allowsHeader: true) == nil) }
+        let frame = try #require(CommandFrame(command, allowsHeader: true))
+        #expect(frame.start == 0 && frame.needed == 12 && frame.locality == nil)
+    }
+
+    @Test func swtpmsHeaderIsTakenOffWhereItIsAllowed() throws {
+        let framed = try #require(CommandFrame(header + command, allowsHeader: true))
+        #expect(framed.start == 9 && framed.needed == 21 && framed.locality == 3)
+        let plain = try #require(CommandFrame(header + command, allowsHeader: false))
+        #expect(plain.start == 0 && plain.locality == nil)
+    }
+
+    @Test func noSizeIsTooLargeToRead() throws {
+        let huge = try #require(CommandFrame([0x80, 0x01, 0xFF, 0xFF, 0xFF, 0xFF, 0, 0, 1, 0x7B], allowsHeader: true))
+        #expect(huge.needed == 0xFFFF_FFFF)
+    }
+}
+
+@Suite struct DataConnections {
+    private let client: Int32
+    private let connection: DataConnection
+
+    init() throws {
+        var ends: [Int32] = [-1, -1]
+        try #require(socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0, &ends) == 0)
+        client = ends[0]
+        connection = DataConnection(Descriptor(owning: ends[1]), allowsHeader: true)
+    }
+
+    private func send(_ bytes: [UInt8]) { _ = write(client, bytes, bytes.count) }
+    private func received() -> [UInt8] {
+        var buffer = [UInt8](repeating: 0, count: 8192)
+        let count = recv(client, &buffer, buffer.count, Int32(MSG_DONTWAIT))
+        return Array(buffer.prefix(max(0, count)))
+    }
+    /// What the TPM was given in one turn.
+    private func served() -> (goesOn: Bool, commands: [[UInt8]]) {
+        var commands: [[UInt8]] = []
+        let goesOn = connection.serve { (command, _) in
+            commands.append(command)
+            return response
+        }
+        return (goesOn, commands)
+    }
+
+    @Test func aCommandIsAnswered() {
+        send(command)
+        #expect(served() == (true, [command]))
+        #expect(received() == response)
+        close(client)
+        #expect(!served().goesOn)
+    }
+
+    @Test func aCommandWithHeaderIsAnsweredWithLengthAndTrailer() {
+        send(header + command)
+        #expect(served() == (true, [command]))
+        #expect(received() == [0, 0, 0, 10] + response + [0, 0, 0, 0])
+    }
+
+    @Test func aClientThatSaysNothingIsGone() {
+        close(client)
+        #expect(!served().goesOn)
+    }
+
+    @Test func aWrongSizeIsTheTPMsToRefuse() {
+        send(command + [0xAA])
+        #expect(served().commands == [command + [0xAA]])
+        var short = command
+        short[5] = 9
+        send(short)
+        #expect(served().commands == [short])
+        // More than any command: not waited for.
+        let huge: [UInt8] = [0x80, 0x01, 0xFF, 0xFF, 0xFF, 0xFF, 0, 0, 1, 0x7B]
+        send(huge)
+        #expect(served().commands == [huge])
+        // Less than it says: waited for, in vain.
+        var long = command
+        long[5] = 20
+        send(long)
+        #expect(served().commands == [long])
+    }
+
+    @Test func whatAProxyDiedOfIsAnsweredByTheNext() {
+        send(command)
+        connection.answerInterrupted(response)
+        #expect(received() == response)
+        connection.answerInterrupted(response)
+        #expect(received() == [])
+        send(command)
+        #expect(served().commands == [command])
+    }
+
+    @Test func theCommandStaysInTheSocketUntilItIsExecuted() {
+        send(command)
+        var waiting = 0
+        _ = connection.serve { (_, _) in
+            var buffer = [UInt8](repeating: 0, count: 64)
+            waiting = recv(connection.descriptor.raw, &buffer, buffer.count, Int32(MSG_PEEK) | Int32(MSG_DONTWAIT))
+            return response
+        }
+        #expect(waiting == command.count)
+    }
+}
