@@ -165,17 +165,30 @@ final class Chip {
             case .salted(let attributes):
                 if session == nil { session = try startSession(salted: true, auth: .empty) }
                 return try attempt(command, in: &session, attributes.union(.continueSession))
-            case .proof(let auth):
-                var session: ChipSession? = try startSession(salted: false, auth: auth)
-                let response = try attempt(command, in: &session, [])
-                if response.code != .success, let session { try flushQuietly(session.handle) }
-                return response
+            case .proof(let auth): return try attempt(command, once: try startSession(salted: false, auth: auth), [])
+            case .commandPolicy(let attributes):
+                let session = try startSession(salted: true, auth: .empty, kind: .policy)
+                do throws(ChipError) { try policyCommandCode(command.code, in: session.handle) } catch {
+                    try flushQuietly(session.handle)
+                    throw error
+                }
+                return try attempt(command, once: session, attributes)
             }
         } catch {
             if case .rc = error { throw error }
             lose(error)
             throw error
         }
+    }
+
+    /// In a session that ends with the command.
+    private func attempt(
+        _ command: ChipCommand, once session: ChipSession, _ attributes: SessionAttributes
+    ) throws(ChipError) -> ResponseMessage {
+        var current: ChipSession? = session
+        let response = try attempt(command, in: &current, attributes)
+        if response.code != .success { try flushQuietly(session.handle) }
+        return response
     }
 
     private func attempt(
@@ -189,8 +202,10 @@ final class Chip {
 
     // MARK: The session
 
-    /// TPM2_StartAuthSession (Part 3, 11.1): HMAC, SHA-256, AES-128-CFB.
-    private func startSession(salted: Bool, auth: Secret) throws(ChipError) -> ChipSession {
+    /// TPM2_StartAuthSession (Part 3, 11.1): SHA-256, AES-128-CFB.
+    private func startSession(
+        salted: Bool, auth: Secret, kind: ChipSession.Kind = .hmac
+    ) throws(ChipError) -> ChipSession {
         let null = Entity(permanent: .null)
         let nonce = randomBytes(ChipSession.nonceSize)
         var salt: (secret: [UInt8], encrypted: [UInt8]) = ([], [])
@@ -202,7 +217,7 @@ final class Chip {
         var writer = WireWriter()
         writer.sized16(nonce)
         writer.sized16(salt.encrypted)
-        writer.u8(0)  // TPM_SE_HMAC
+        writer.u8(kind.rawValue)
         SymmetricDefinition.aes(keyBits: UInt16(ChipSession.keyBits), mode: .cfb).encode(to: &writer)
         writer.value(ChipSession.hash)
         let response = try run(ChipCommand(
@@ -210,7 +225,7 @@ final class Chip {
         let nonceTPM = try response.decode { (reader) throws(WireError) in
             try reader.sized16(max: HashAlgorithm.largestDigest)
         }
-        guard let handle = response.handle, handle.kind == .hmacSession else { throw .garbage }
+        guard let handle = response.handle, handle.kind == kind.handleKind else { throw .garbage }
         return ChipSession(handle: handle, salt: salt.secret, auth: auth, nonceCaller: nonce, nonceTPM: nonceTPM)
     }
 

@@ -31,6 +31,8 @@ struct ChipCommand {
         case salted(SessionAttributes)
         /// A session that `auth` alone keys, for one command.
         case proof(Secret)
+        /// A salted policy session that allows this command code, for one command.
+        case commandPolicy(SessionAttributes)
     }
 
     /// cpHash (Part 1, 16.7)
@@ -47,6 +49,12 @@ struct ChipSession {
     static let hash = HashAlgorithm.sha256
     static let keyBits = 128
     static let nonceSize = 16
+
+    /// TPM_SE
+    enum Kind: UInt8 {
+        case hmac = 0, policy = 1
+        var handleKind: TPMHandle.Kind { self == .hmac ? .hmacSession : .policySession }
+    }
 
     let handle: TPMHandle
     /// sessionKey || authValue; the authValue of everything used with a salted session is empty.

@@ -77,6 +77,23 @@ package final class Device {
         }
     }
 
+    /// Makes a twin of a key from outside.
+    package func importTwin(
+        _ spec: TwinSpec, _ unique: PublicArea.Unique, _ sensitive: SensitiveArea, for guest: GuestID
+    ) throws(CallStatus) -> TwinBlob {
+        guard spec.isImported else { throw .malformed }
+        return try perform { () throws(ChipError) in
+            let parent = try roots.root(guest)
+            try cache.reserve(1)
+            let wrapped = try chip.importObject(spec.publicArea(unique: unique), sensitive, under: parent)
+            return TwinBlob(spec: spec, unique: unique, hardwarePrivate: wrapped)
+        }
+    }
+
+    package func duplicate(_ twin: Twin) throws(CallStatus) -> SensitiveArea {
+        try use(twin) { (object) throws(ChipError) in try chip.duplicate(object, hash: twin.object.area.nameAlgorithm) }
+    }
+
     package func sign(_ digest: [UInt8], _ scheme: Scheme, with twin: Twin) throws(CallStatus) -> Signature {
         try use(twin) { (key) throws(ChipError) in try chip.sign(digest, scheme, with: key) }
     }
@@ -87,6 +104,19 @@ package final class Device {
     }
     package func agree(_ point: ECCPoint, with twin: Twin) throws(CallStatus) -> ECCPoint {
         try use(twin) { (key) throws(ChipError) in try chip.agree(point, with: key) }
+    }
+    /// The seed behind a secret; of an elliptic curve's twin it is KDFe's result, else what OAEP held.
+    package func recoverSeed(
+        _ use: SeedUse, _ hash: HashAlgorithm, _ secret: [UInt8], with twin: Twin
+    ) throws(CallStatus) -> [UInt8] {
+        guard case .ecc(let own) = twin.object.area.unique, case .ecc(_, _, let curve, _) = twin.object.area.parameters else {
+            return try decryptRSA(secret, Scheme(.oaep, hash), label: use.labelBytes, with: twin)
+        }
+        guard let point = try? ECCPoint(wire: secret) else { throw .malformed }
+        var z = try agree(point, with: twin).x
+        z.insert(contentsOf: repeatElement(0, count: max(0, curve.fieldSize - z.count)), at: 0)
+        defer { wipe(&z) }
+        return kdfe(hash, z: z, label: use.label, partyU: point.x, partyV: own.x, bits: hash.digestSize * 8)
     }
     package func unseal(_ twin: Twin) throws(CallStatus) -> [UInt8] {
         try use(twin) { (object) throws(ChipError) in try chip.unseal(object) }

@@ -38,7 +38,6 @@ package final class DeviceService {
     private let device: Device
     private let instance: Instance
     private var connections = 0
-    private static let identityLabel = Array("IDENTITY".utf8) + [0]
 
     package init(_ device: Device, _ instance: Instance) {
         self.device = device
@@ -87,6 +86,13 @@ package final class DeviceService {
             .on(DeviceCalls.Create.self) { (request, proxy) throws(CallStatus) in
                 try self.device.create(request.spec, data: request.data, for: try proxy.knownGuest().id)
             },
+            .on(DeviceCalls.Import.self) { (request, proxy) throws(CallStatus) in
+                try self.device.importTwin(
+                    request.spec, request.unique, request.sensitive, for: try proxy.knownGuest().id)
+            },
+            .on(DeviceCalls.Duplicate.self) { (handle, proxy) throws(CallStatus) in
+                try self.device.duplicate(try proxy.state[handle])
+            },
             .on(DeviceCalls.Load.self) { (blob, proxy) throws(CallStatus) in
                 try proxy.state.add(Twin(blob, of: try proxy.knownGuest().id))
             },
@@ -103,10 +109,15 @@ package final class DeviceService {
                 try self.device.sign(request.digest, request.scheme, with: try proxy.state[request.handle])
             },
             .on(DeviceCalls.DecryptRSA.self) { (request, proxy) throws(CallStatus) in
-                // Credentials are activated by paratpm-policy alone (D7).
-                guard request.label != Self.identityLabel else { throw .notPermitted }
+                // Who may recover seeds, and which, RecoverSeed decides.
+                guard request.label != SeedUse.identity.labelBytes else { throw .notPermitted }
                 return Blob(try self.device.decryptRSA(
                     request.cipherText, request.scheme, label: request.label, with: try proxy.state[request.handle]))
+            },
+            .on(DeviceCalls.RecoverSeed.self) { (request, caller) throws(CallStatus) in
+                guard DeviceCalls.RecoverSeed.uses(of: caller.rights).contains(request.use) else { throw .notPermitted }
+                return Blob(try self.device.recoverSeed(
+                    request.use, request.hash, request.secret, with: try caller.state[request.handle]))
             },
             .on(DeviceCalls.Agree.self) { (request, proxy) throws(CallStatus) in
                 try self.device.agree(request.point, with: try proxy.state[request.handle])

@@ -4,10 +4,12 @@ import TPMCrypto
 import TPMWire
 
 extension TwinSpec {
-    /// TPMT_PUBLIC of the twin: unrestricted, scheme NULL, noDA, fixed to this chip and to its parent, empty auth (D2).
+    /// TPMT_PUBLIC of the twin: unrestricted, scheme NULL, noDA, empty auth; fixed to this chip and to its parent unless it
+    /// was imported or may be duplicated (D2).
     /// - Parameter unique: empty for a template.
     func publicArea(unique: PublicArea.Unique) -> PublicArea {
-        var attributes: ObjectAttributes = [.fixedTPM, .fixedParent, .userWithAuth, .noDA]
+        var attributes: ObjectAttributes = [.userWithAuth, .noDA]
+        if !isImported && !isDuplicable { attributes.formUnion([.fixedTPM, .fixedParent]) }
         if sensitiveDataOrigin { attributes.insert(.sensitiveDataOrigin) }
         switch kind {
         case .rsa, .ecc:
@@ -18,7 +20,17 @@ extension TwinSpec {
             attributes.formUnion([.sign, .decrypt])
         case .sealed: break
         }
-        return PublicArea(nameAlgorithm: nameAlgorithm, attributes: attributes, parameters: parameters, unique: unique)
+        return PublicArea(
+            nameAlgorithm: nameAlgorithm, attributes: attributes,
+            authPolicy: isDuplicable ? Self.duplicationPolicy(nameAlgorithm) : [], parameters: parameters, unique: unique)
+    }
+
+    /// PolicyCommandCode(TPM2_Duplicate), the least that the role DUP can be given (Part 1, 19.2; Part 3, 23.11). Without a
+    /// policy an object cannot be duplicated at all.
+    private static func duplicationPolicy(_ hash: HashAlgorithm) -> [UInt8] {
+        digest(
+            hash, [UInt8](repeating: 0, count: hash.digestSize), TPMCommandCode.policyCommandCode.wire,
+            TPMCommandCode.duplicate.wire)
     }
 
     private var parameters: PublicArea.Parameters {

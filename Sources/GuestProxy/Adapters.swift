@@ -19,6 +19,12 @@ final class DeviceAdapter: DeviceService {
     func create(_ spec: TwinSpec, data: [UInt8]) throws(TPMRC) -> TwinBlob {
         try link.call(DeviceCalls.Create.self, .init(spec: spec, data: data))
     }
+    func importTwin(_ spec: TwinSpec, unique: PublicArea.Unique, sensitive: SensitiveArea) throws(TPMRC) -> TwinBlob {
+        try link.call(DeviceCalls.Import.self, .init(spec: spec, unique: unique, sensitive: sensitive))
+    }
+    func duplicate(_ handle: UInt32) throws(TPMRC) -> SensitiveArea {
+        try link.call(DeviceCalls.Duplicate.self, handle)
+    }
     func load(_ twin: TwinBlob) throws(TPMRC) -> UInt32 {
         try link.call(DeviceCalls.Load.self, twin)
     }
@@ -36,6 +42,9 @@ final class DeviceAdapter: DeviceService {
     }
     func agree(_ handle: UInt32, point: ECCPoint) throws(TPMRC) -> ECCPoint {
         try link.call(DeviceCalls.Agree.self, .init(handle: handle, point: point))
+    }
+    func recoverSeed(_ handle: UInt32, use: SeedUse, hash: HashAlgorithm, secret: [UInt8]) throws(TPMRC) -> [UInt8] {
+        try link.call(DeviceCalls.RecoverSeed.self, .init(handle: handle, use: use, hash: hash, secret: secret)).bytes
     }
     func unseal(_ handle: UInt32) throws(TPMRC) -> [UInt8] {
         try link.call(DeviceCalls.Unseal.self, handle).bytes

@@ -192,6 +192,85 @@ package enum DeviceCalls {
         package typealias Reply = Blob
     }
 
+    /// The seed behind a secret that was encrypted to an asymmetric twin: OAEP, or ECDH and KDFe (Part 1, B.10 and C.6).
+    package enum RecoverSeed: Call {
+        package static let number: UInt16 = 27
+        package static let callers: Caller = [.proxy]
+        package static let repeatable = true
+        /// TPM2B_ENCRYPTED_SECRET: the cipher text of the largest RSA key
+        package static let secretMax = PublicArea.rsaMax
+        package struct Request: WireCodable, Sendable {
+            package var handle: UInt32
+            package var use: SeedUse
+            /// Of OAEP, or of KDFe, whose result has this hash's size
+            package var hash: HashAlgorithm
+            package var secret: [UInt8]
+            package init(handle: UInt32, use: SeedUse, hash: HashAlgorithm, secret: [UInt8]) {
+                self.handle = handle
+                self.use = use
+                self.hash = hash
+                self.secret = secret
+            }
+            package init(from reader: inout WireReader) throws(WireError) {
+                handle = try reader.u32()
+                use = try reader.value()
+                hash = try reader.value()
+                secret = try reader.sized16(max: RecoverSeed.secretMax)
+            }
+            package func encode(to writer: inout WireWriter) {
+                writer.u32(handle)
+                writer.value(use)
+                writer.value(hash)
+                writer.sized16(secret)
+            }
+        }
+        package typealias Reply = Blob
+
+        /// Which seeds a caller may ask for. As long as there is no gate (D7), a proxy activates its guest's credentials
+        /// itself; the gate takes `.identity` away from it.
+        package static func uses(of caller: Caller) -> Set<SeedUse> {
+            caller.contains(.proxy) ? [.session, .duplicate, .identity] : []
+        }
+    }
+
+    /// Makes a twin of a key that came from outside. It reaches the chip under an inner wrapper (TPM2_Import).
+    package enum Import: Call {
+        package static let number: UInt16 = 28
+        package static let callers: Caller = [.proxy]
+        package struct Request: WireCodable, Sendable {
+            /// An imported one
+            package var spec: TwinSpec
+            package var unique: PublicArea.Unique
+            package var sensitive: SensitiveArea
+            package init(spec: TwinSpec, unique: PublicArea.Unique, sensitive: SensitiveArea) {
+                self.spec = spec
+                self.unique = unique
+                self.sensitive = sensitive
+            }
+            package init(from reader: inout WireReader) throws(WireError) {
+                spec = try reader.value()
+                unique = try spec.unique(from: &reader)
+                sensitive = try reader.value()
+            }
+            package func encode(to writer: inout WireWriter) {
+                writer.value(spec)
+                writer.value(unique)
+                writer.value(sensitive)
+            }
+        }
+        package typealias Reply = TwinBlob
+    }
+
+    /// The private part of a duplicable twin, which leaves the chip under an inner wrapper (TPM2_Duplicate). The proxy wraps it as
+    /// its guest asked: a listed exception to P2.
+    package enum Duplicate: Call {
+        package static let number: UInt16 = 29
+        package static let callers: Caller = [.proxy]
+        package static let repeatable = true
+        package typealias Request = UInt32
+        package typealias Reply = SensitiveArea
+    }
+
     /// Destroys a guest's root key and secret: everything of that guest is lost for ever.
     package enum ForgetGuest: Call {
         package static let number: UInt16 = 64

@@ -4,6 +4,7 @@ import Wire
 
 /// The one description from which the device owner builds a twin's TPMT_PUBLIC. Twins are unrestricted, have scheme NULL
 /// and noDA, and live under the guest's root key; everything else about the guest's object is the broker's to enforce.
+/// They are fixed to the chip, except for what came from outside or may leave.
 package struct TwinSpec: Hashable, Sendable, WireCodable {
     package enum Kind: Hashable, Sendable {
         /// exponent 0 is 65537
@@ -20,13 +21,22 @@ package struct TwinSpec: Hashable, Sendable, WireCodable {
     package var sensitiveDataOrigin: Bool
     /// The twin's own nameAlg: decides the size of a keyed hash's unique field.
     package var nameAlgorithm: HashAlgorithm
+    /// The key pair or the secret came from outside (DeviceCalls.Import).
+    package var isImported: Bool
+    /// The guest's object may be duplicated: so may the twin, by the device owner (DeviceCalls.Duplicate).
+    package var isDuplicable: Bool
 
-    package init(kind: Kind, sign: Bool, decrypt: Bool, sensitiveDataOrigin: Bool, nameAlgorithm: HashAlgorithm) {
+    package init(
+        kind: Kind, sign: Bool, decrypt: Bool, sensitiveDataOrigin: Bool, nameAlgorithm: HashAlgorithm, isImported: Bool = false,
+        isDuplicable: Bool = false
+    ) {
         self.kind = kind
         self.sign = sign
         self.decrypt = decrypt
         self.sensitiveDataOrigin = sensitiveDataOrigin
         self.nameAlgorithm = nameAlgorithm
+        self.isImported = isImported
+        self.isDuplicable = isDuplicable
     }
 
     package init(from reader: inout WireReader) throws(WireError) {
@@ -41,6 +51,8 @@ package struct TwinSpec: Hashable, Sendable, WireCodable {
         decrypt = try reader.flag()
         sensitiveDataOrigin = try reader.flag()
         nameAlgorithm = try reader.value()
+        isImported = try reader.flag()
+        isDuplicable = try reader.flag()
     }
     package func encode(to writer: inout WireWriter) {
         switch kind {
@@ -58,6 +70,8 @@ package struct TwinSpec: Hashable, Sendable, WireCodable {
         writer.flag(decrypt)
         writer.flag(sensitiveDataOrigin)
         writer.value(nameAlgorithm)
+        writer.flag(isImported)
+        writer.flag(isDuplicable)
     }
 }
 
@@ -76,20 +90,34 @@ package struct TwinBlob: Hashable, Sendable, WireCodable {
     }
     package init(from reader: inout WireReader) throws(WireError) {
         spec = try reader.value()
-        switch spec.kind {
-        case .rsa: unique = .rsa(try reader.sized16(max: PublicArea.rsaMax))
-        case .ecc: unique = .ecc(try reader.value())
-        case .hmac, .sealed: unique = .digest(try reader.sized16(max: HashAlgorithm.largestDigest))
-        }
+        unique = try spec.unique(from: &reader)
         hardwarePrivate = try reader.sized16(max: Self.privateMax)
     }
     package func encode(to writer: inout WireWriter) {
         writer.value(spec)
-        switch unique {
-        case .rsa(let modulus): writer.sized16(modulus)
-        case .ecc(let point): writer.value(point)
-        case .digest(let digest): writer.sized16(digest)
-        }
+        writer.value(unique)
         writer.sized16(hardwarePrivate)
+    }
+}
+
+extension TwinSpec {
+    /// The unique field of such a twin.
+    package func unique(from reader: inout WireReader) throws(WireError) -> PublicArea.Unique {
+        switch kind {
+        case .rsa: .rsa(try reader.sized16(max: PublicArea.rsaMax))
+        case .ecc: .ecc(try reader.value())
+        case .hmac, .sealed: .digest(try reader.sized16(max: HashAlgorithm.largestDigest))
+        }
+    }
+}
+
+extension WireWriter {
+    /// TPMU_PUBLIC_ID
+    package mutating func value(_ unique: PublicArea.Unique) {
+        switch unique {
+        case .rsa(let modulus): sized16(modulus)
+        case .ecc(let point): value(point)
+        case .digest(let digest): sized16(digest)
+        }
     }
 }

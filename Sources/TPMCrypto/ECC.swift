@@ -35,9 +35,15 @@ package struct ECCKeyPair: Sendable {
     /// The key pair that follows from a seed: 64 bits more than the order from KDFa, modulo n - 1, plus 1
     /// (Part 1, C.5; FIPS 186-4, B.4.1).
     package init(curve: ECCCurve, seed: [UInt8], hash: HashAlgorithm, label: String, context: [UInt8] = []) {
-        let group = CurveGroup.of(curve)
-        var bytes = kdfa(hash, key: seed, label: label, contextU: context, bits: group.order.bits + 64)
+        let bits = CurveGroup.of(curve).order.bits + 64
+        var bytes = kdfa(hash, key: seed, label: label, contextU: context, bits: bits)
         defer { wipe(&bytes) }
+        self.init(curve: curve, extraBits: bytes)
+    }
+
+    /// The key pair of a number of at least 64 bits more than the order, modulo n - 1, plus 1 (FIPS 186-4, B.4.1).
+    package init(curve: ECCCurve, extraBits bytes: [UInt8]) {
+        let group = CurveGroup.of(curve)
         guard let scalar = Arithmetic().remainder(BigNumber(secret: bytes), group.order.minusOne()),
             BN_add_word(scalar.pointer, 1) == 1
         else { outOfMemory() }

@@ -72,16 +72,26 @@ package struct PublicArea: Hashable, Sendable, WireCodable {
     }
 
     package init(from reader: inout WireReader) throws(WireError) {
+        self = try PublicArea(withoutUnique: &reader)
+        switch type {
+        case .rsa: unique = .rsa(try reader.sized16(max: Self.rsaMax))
+        case .ecc: unique = .ecc(try reader.value())
+        default: unique = .digest(try reader.sized16(max: HashAlgorithm.largestDigest))
+        }
+    }
+
+    /// All but the unique field, which stays empty: TPMT_TEMPLATE of a derived object has something else there.
+    package init(withoutUnique reader: inout WireReader) throws(WireError) {
         let type = TPMAlgorithm(rawValue: try reader.u16())
         guard Self.types.contains(type) else { throw .rc(.type) }
         nameAlgorithm = try reader.hashOrNull()
         attributes = try reader.value()
         authPolicy = try reader.sized16(max: HashAlgorithm.largestDigest)
         parameters = try Parameters(from: &reader, type: type)
-        switch type {
-        case .rsa: unique = .rsa(try reader.sized16(max: Self.rsaMax))
-        case .ecc: unique = .ecc(try reader.value())
-        default: unique = .digest(try reader.sized16(max: HashAlgorithm.largestDigest))
+        unique = switch type {
+        case .rsa: .rsa([])
+        case .ecc: .ecc(ECCPoint(x: [], y: []))
+        default: .digest([])
         }
     }
 

@@ -10,11 +10,17 @@ package protocol DeviceService: AnyObject {
     /// Rises when the device owner came back: handles from before are worthless.
     var epoch: Int { get }
     func create(_ spec: TwinSpec, data: [UInt8]) throws(TPMRC) -> TwinBlob
+    /// - Parameter spec: an imported one.
+    func importTwin(_ spec: TwinSpec, unique: PublicArea.Unique, sensitive: SensitiveArea) throws(TPMRC) -> TwinBlob
+    /// - Parameter handle: of a duplicable twin.
+    func duplicate(_ handle: UInt32) throws(TPMRC) -> SensitiveArea
     func load(_ twin: TwinBlob) throws(TPMRC) -> UInt32
     func release(_ handle: UInt32)
     func sign(_ handle: UInt32, digest: [UInt8], scheme: Scheme) throws(TPMRC) -> Signature
     func decryptRSA(_ handle: UInt32, cipherText: [UInt8], scheme: Scheme, label: [UInt8]) throws(TPMRC) -> [UInt8]
     func agree(_ handle: UInt32, point: ECCPoint) throws(TPMRC) -> ECCPoint
+    /// - Parameter hash: of OAEP, or of KDFe.
+    func recoverSeed(_ handle: UInt32, use: SeedUse, hash: HashAlgorithm, secret: [UInt8]) throws(TPMRC) -> [UInt8]
     func unseal(_ handle: UInt32) throws(TPMRC) -> [UInt8]
     func hmac(_ handle: UInt32, hash: HashAlgorithm, data: [UInt8]) throws(TPMRC) -> [UInt8]
     /// - Parameter count: at most DeviceCalls.Random.countMax.

@@ -28,6 +28,8 @@ final class FakeDevice: DeviceService {
     var outage: TPMRC?
     private var table: [UInt32: TwinBlob] = [:]
     private var nextHandle: UInt32 = 0
+    /// seedValues of keyed-hash twins, by unique field
+    private var seeds: [[UInt8]: [UInt8]] = [:]
     var loadedCount: Int { table.count }
 
     /// One RSA-2048 key for all (generation would be slow), made with openssl genrsa.
@@ -64,7 +66,9 @@ final class FakeDevice: DeviceService {
         case .hmac, .sealed:
             guard spec.sensitiveDataOrigin == data.isEmpty else { throw .attributes }
             let secret = data.isEmpty ? randomBytes(spec.nameAlgorithm.digestSize) : data
-            return blob(spec, .digest(digest(spec.nameAlgorithm, seed, secret)), secret)
+            let unique = digest(spec.nameAlgorithm, seed, secret)
+            seeds[unique] = seed
+            return blob(spec, .digest(unique), secret)
         }
     }
 
@@ -74,6 +78,33 @@ final class FakeDevice: DeviceService {
 
     private static func checksum(_ spec: TwinSpec, _ unique: PublicArea.Unique, _ secret: [UInt8]) -> [UInt8] {
         digest(.sha256, TwinBlob(spec: spec, unique: unique, hardwarePrivate: secret).wire)
+    }
+
+    func importTwin(_ spec: TwinSpec, unique: PublicArea.Unique, sensitive: SensitiveArea) throws(TPMRC) -> TwinBlob {
+        try note("import")
+        guard spec.isImported, !spec.sensitiveDataOrigin else { throw .attributes }
+        switch (spec.kind, unique) {
+        case (.hmac, .digest(let digest)), (.sealed, .digest(let digest)):
+            seeds[digest] = sensitive.seedValue
+            let expected = TPMCrypto.digest(spec.nameAlgorithm, sensitive.seedValue, sensitive.sensitive)
+            guard digest == expected else { throw .binding }
+        default: guard sensitive.seedValue.isEmpty else { throw .size }
+        }
+        return blob(spec, unique, sensitive.sensitive)
+    }
+
+    func duplicate(_ handle: UInt32) throws(TPMRC) -> SensitiveArea {
+        try note("duplicate")
+        let (twin, secret) = try twin(handle)
+        guard twin.spec.isDuplicable else { throw .attributes }
+        let type: TPMAlgorithm = switch twin.spec.kind {
+        case .rsa: .rsa
+        case .ecc: .ecc
+        case .hmac, .sealed: .keyedHash
+        }
+        var seed: [UInt8] = []
+        if case .digest(let digest) = twin.unique { seed = seeds[digest] ?? [] }
+        return SensitiveArea(type: type, authValue: [], seedValue: seed, sensitive: secret)
     }
 
     func load(_ twin: TwinBlob) throws(TPMRC) -> UInt32 {
@@ -139,6 +170,15 @@ final class FakeDevice: DeviceService {
         try note("agree")
         guard let shared = try eccKey(handle).agree(point) else { throw .eccPoint }
         return shared
+    }
+
+    func recoverSeed(_ handle: UInt32, use: SeedUse, hash: HashAlgorithm, secret: [UInt8]) throws(TPMRC) -> [UInt8] {
+        guard case .ecc(let own) = try twin(handle).0.unique else {
+            return try decryptRSA(handle, cipherText: secret, scheme: Scheme(.oaep, hash), label: use.labelBytes)
+        }
+        guard let point = try? ECCPoint(wire: secret) else { throw .value }
+        let z = try agree(handle, point: point).x
+        return kdfe(hash, z: z, label: use.label, partyU: point.x, partyV: own.x, bits: hash.digestSize * 8)
     }
 
     func unseal(_ handle: UInt32) throws(TPMRC) -> [UInt8] {

@@ -16,8 +16,7 @@ extension VirtualTPM {
         let key = try makeKey(request.template, data: request.sensitive.data)
         let name = key.publicArea.name
         let evidence = try creationEvidence(request, parent: parent, hierarchy: parent.hierarchy, name: name)
-        let outPrivate = Envelope(key, authValue: request.sensitive.userAuth)
-            .sealed(key: keys.envelope(parentName: parent.name, name: name), name: name)
+        let outPrivate = sealedPrivate(key, under: parent, authValue: request.sensitive.userAuth)
         return Reply {
             $0.sized16(outPrivate)
             $0.sized16(key.publicArea)
@@ -42,12 +41,10 @@ extension VirtualTPM {
             throw error.parameter(1)
         }
         do throws(TPMRC) { try publicArea.checkAttributes(parent: parent.publicArea) } catch { throw error.parameter(2) }
-        guard let hash = publicArea.nameAlgorithm, let twin = envelope.twin(of: publicArea) else { throw TPMRC.hash.parameter(2) }
+        guard let twin = envelope.twin(of: publicArea) else { throw TPMRC.hash.parameter(2) }
 
         let loaded = LoadedObject(
-            publicArea: publicArea, name: name, qualifiedName: qualifiedName(parent: parent.qualifiedName, name: name, hash),
-            hierarchy: parent.hierarchy, authValue: Secret(envelope.authValue), backing: .twin(TwinReference(twin, device: device)),
-            isStClear: parent.isStClear || publicArea.attributes.contains(.stClear))
+            publicArea, under: parent, authValue: envelope.authValue, backing: .twin(TwinReference(twin, device: device)))
         let handle = try volatile.transient.insert(.object(loaded))
         return Reply(handle: handle) { $0.sized16(name) }
     }
@@ -112,6 +109,60 @@ extension VirtualTPM {
         }
     }
 
+    /// TPM2B_ID_OBJECT, in bytes: an HMAC and an encrypted digest, each behind its size
+    private static let credentialMax = 2 * (2 + HashAlgorithm.largestDigest)
+    /// TPM2B_NAME, in bytes
+    private static let nameMax = 2 + HashAlgorithm.largestDigest
+
+    /// TPM2_ActivateCredential (12.5)
+    func activateCredential(_ call: inout CommandCall) throws(TPMRC) -> Reply {
+        let credentialBlob = try call.parameters.bytes(max: Self.credentialMax)
+        let secret = try call.parameters.bytes(max: PublicArea.rsaMax)
+        try call.parameters.finish()
+
+        let activated = try object(call.handles[0])
+        let key = try object(call.handles[1], number: 2)
+        guard key.isStorageKey else { throw TPMRC.type.handle(2) }
+        let seed: [UInt8]
+        do throws(TPMRC) { seed = try key.recoverSeed(secret, for: .identity) } catch {
+            throw error == .key ? .failure : error.parameter(2)
+        }
+        guard let wrapper = OuterWrapper(protector: key.publicArea, seed: seed, name: activated.name) else { throw .failure }
+        var credential: [UInt8]
+        do throws(TPMRC) { credential = try openedCredential(credentialBlob, wrapper) } catch { throw error.parameter(1) }
+        defer { wipe(&credential) }
+        return Reply { $0.sized16(credential) }
+    }
+
+    private func openedCredential(_ blob: [UInt8], _ wrapper: OuterWrapper) throws(TPMRC) -> [UInt8] {
+        var plain = try wrapper.open(blob)
+        defer { wipe(&plain) }
+        var reader = WireReader(plain)
+        do throws(WireError) {
+            let credential = try reader.sized16(max: HashAlgorithm.largestDigest)
+            try reader.finish()
+            return credential
+        } catch { throw TPMRC(error) }
+    }
+
+    /// TPM2_MakeCredential (12.6)
+    func makeCredential(_ call: inout CommandCall) throws(TPMRC) -> Reply {
+        let credential = try call.parameters.bytes(max: HashAlgorithm.largestDigest)
+        let objectName = try call.parameters.bytes(max: Self.nameMax)
+        try call.parameters.finish()
+
+        let key = try object(call.handles[0])
+        guard key.isStorageKey else { throw TPMRC.type.handle(1) }
+        guard credential.count <= key.publicArea.nameAlgorithm?.digestSize ?? 0 else { throw TPMRC.size.parameter(1) }
+        let (seed, secret) = try key.publicArea.shareSeed(for: .identity)
+        guard let wrapper = OuterWrapper(protector: key.publicArea, seed: seed, name: objectName) else { throw .failure }
+        let blob = wrapper.seal(UInt16(credential.count).wire + credential)
+        return Reply {
+            $0.sized16(blob)
+            $0.sized16(secret)
+        }
+    }
+
     /// TPM2_Unseal (12.7)
     func unseal(_ call: inout CommandCall) throws(TPMRC) -> Reply {
         try call.parameters.finish()
@@ -123,9 +174,33 @@ extension VirtualTPM {
         defer { wipe(&data) }
         return Reply { $0.sized16(data) }
     }
+
+    /// TPM2_ObjectChangeAuth (12.8)
+    func objectChangeAuth(_ call: inout CommandCall) throws(TPMRC) -> Reply {
+        let newAuth = withoutTrailingZeros(try call.parameters.bytes(max: HashAlgorithm.largestDigest))
+        try call.parameters.finish()
+
+        let object = try object(call.handles[0])
+        guard newAuth.count <= object.publicArea.nameAlgorithm?.digestSize ?? HashAlgorithm.largestDigest else {
+            throw TPMRC.size.parameter(1)
+        }
+        let parent = try self.object(call.handles[1], number: 2)
+        guard object.qualifiedName == object.publicArea.qualifiedName(under: parent.qualifiedName),
+            case .twin(let twin) = object.backing
+        else { throw TPMRC.type.handle(2) }
+        let key = NewKey(publicArea: object.publicArea, twin: twin.blob)
+        let outPrivate = sealedPrivate(key, under: parent, authValue: newAuth)
+        return Reply { $0.sized16(outPrivate) }
+    }
 }
 
 extension VirtualTPM {
+    /// TPM2B_PRIVATE of a child.
+    func sealedPrivate(_ key: NewKey, under parent: LoadedObject, authValue: [UInt8]) -> [UInt8] {
+        let name = key.publicArea.name
+        return Envelope(key, authValue: authValue).sealed(key: keys.envelope(parentName: parent.name, name: name), name: name)
+    }
+
     /// The object that a handle names; `code` for a sequence, which has no public area (what its absence violates first).
     func object(_ handle: TPMHandle, number: Int = 1, orSequence code: TPMRC) throws(TPMRC) -> LoadedObject {
         if case .sequence = volatile.transient[handle] { throw code.handle(number) }

@@ -14,22 +14,18 @@ extension VirtualTPM {
         try volatile.transient.requireRoom()
 
         let (publicArea, backing) = try primaryBacking(hierarchy, request.template, data: request.sensitive.data)
-        guard let hash = publicArea.nameAlgorithm else { throw TPMRC.hash.parameter(2) }
-        let name = publicArea.name
-        let evidence = try creationEvidence(request, parent: nil, hierarchy: hierarchy, name: name)
-        let primary = LoadedObject(
-            publicArea: publicArea, name: name, qualifiedName: qualifiedName(parent: hierarchy.wire, name: name, hash),
-            hierarchy: hierarchy, authValue: Secret(request.sensitive.userAuth), backing: backing, isPrimary: true,
-            isStClear: publicArea.attributes.contains(.stClear))
+        let primary = LoadedObject(publicArea, in: hierarchy, authValue: request.sensitive.userAuth, backing: backing)
+        let evidence = try creationEvidence(request, parent: nil, hierarchy: hierarchy, name: primary.name)
         let handle = try volatile.transient.insert(.object(primary))
         return Reply(handle: handle) {
             $0.sized16(publicArea)
             $0.value(evidence)
-            $0.sized16(name)
+            $0.sized16(primary.name)
         }
     }
 
-    private func primaryBacking(
+    /// A primary's public area, and where its private part is.
+    func primaryBacking(
         _ hierarchy: TPMHandle, _ template: PublicArea, data: [UInt8]
     ) throws(TPMRC) -> (PublicArea, Backing) {
         if hierarchy == .null, case .ecc(_, _, let curve, _) = template.parameters,

@@ -20,7 +20,15 @@ extension VirtualTPM {
         case .load: try load(&call)
         case .loadExternal: try loadExternal(&call)
         case .readPublic: try readPublic(&call)
+        case .activateCredential: try activateCredential(&call)
+        case .makeCredential: try makeCredential(&call)
         case .unseal: try unseal(&call)
+        case .objectChangeAuth: try objectChangeAuth(&call)
+        case .createLoaded: try createLoaded(&call)
+        // 13 Duplication commands
+        case .duplicate: try duplicate(&call)
+        case .rewrap: try rewrap(&call)
+        case .import: try importObject(&call)
         // 14 Asymmetric primitives
         case .rsaEncrypt: try rsaEncrypt(&call)
         case .rsaDecrypt: try rsaDecrypt(&call)

@@ -71,17 +71,47 @@ final class LoadedObject {
         self.isStClear = isStClear
     }
 
+    /// A child of a storage key or of a derivation parent.
+    convenience init(_ publicArea: PublicArea, under parent: LoadedObject, authValue: [UInt8], backing: Backing) {
+        self.init(
+            publicArea: publicArea, name: publicArea.name, qualifiedName: publicArea.qualifiedName(under: parent.qualifiedName),
+            hierarchy: parent.hierarchy, authValue: Secret(authValue), backing: backing,
+            isStClear: parent.isStClear || publicArea.attributes.contains(.stClear))
+    }
+
+    /// A primary.
+    convenience init(_ publicArea: PublicArea, in hierarchy: TPMHandle, authValue: [UInt8], backing: Backing) {
+        self.init(
+            publicArea: publicArea, name: publicArea.name, qualifiedName: publicArea.qualifiedName(under: hierarchy.wire),
+            hierarchy: hierarchy, authValue: Secret(authValue), backing: backing, isPrimary: true,
+            isStClear: publicArea.attributes.contains(.stClear))
+    }
+
     var attributes: ObjectAttributes { publicArea.attributes }
 
     var isPublicOnly: Bool {
         if case .publicOnly = backing { true } else { false }
     }
 
-    /// A storage key: restricted, decrypt, not sign, with its private part (Part 1, 25). A keyed hash of that kind is a
-    /// derivation parent.
-    var isParent: Bool {
-        attributes.contains([.restricted, .decrypt]) && !attributes.contains(.sign) && publicArea.type != .keyedHash
-            && !isPublicOnly && publicArea.nameAlgorithm != nil
+    /// A storage key: restricted, decrypt, not sign, with its private part (Part 1, 25).
+    var isParent: Bool { hasChildren && publicArea.type != .keyedHash }
+
+    /// A keyed hash of that kind: objects are derived from it (Part 1, 28.4).
+    var isDerivationParent: Bool { hasChildren && publicArea.type == .keyedHash }
+
+    private var hasChildren: Bool {
+        publicArea.isParent && !attributes.contains(.sign) && !isPublicOnly && publicArea.nameAlgorithm != nil
+    }
+
+    /// Whether seeds may be shared with it: an asymmetric storage key, with or without its private part.
+    var isStorageKey: Bool { publicArea.isParent && !attributes.contains(.sign) && publicArea.isAsymmetric }
+}
+
+extension PublicArea {
+    /// - Parameter parent: the parent's Qualified Name, or a hierarchy's handle.
+    func qualifiedName(under parent: [UInt8]) -> [UInt8] {
+        guard let nameAlgorithm else { return [] }
+        return TPMCrypto.qualifiedName(parent: parent, name: name, nameAlgorithm)
     }
 }
 

@@ -98,11 +98,11 @@ struct GuestKeys {
     func envelope(parentName: [UInt8], name: [UInt8]) -> [UInt8] { derive("ENVELOPE", parentName, name) }
     /// Saved contexts; `proof` dies when the hierarchy does.
     func context(proof: Secret) -> [UInt8] { derive("CONTEXT", proof.bytes) }
-    /// seedValue of a storage key that has none of its own in the broker's hands.
-    func seedValue(name: [UInt8]) -> [UInt8] { derive("SEED", name) }
+    /// seedValue of an asymmetric storage key, which protects nothing here; in bytes.
+    func seedValue(name: [UInt8], size: Int) -> [UInt8] { derive("SEED", name, size: size) }
 
-    private func derive(_ label: String, _ u: [UInt8], _ v: [UInt8] = []) -> [UInt8] {
-        kdfa(.sha256, key: secret.bytes, label: label, contextU: u, contextV: v, bits: 256)
+    private func derive(_ label: String, _ u: [UInt8], _ v: [UInt8] = [], size: Int = 32) -> [UInt8] {
+        kdfa(.sha256, key: secret.bytes, label: label, contextU: u, contextV: v, bits: size * 8)
     }
 }
 
