@@ -1,5 +1,6 @@
 // `paratpmctl guest remove`: the end of a guest's keys.
 import ArgumentParser
+import CSystem
 import Glibc
 import GuestIdentity
 import IPC
@@ -21,13 +22,31 @@ extension Guest {
             guard let registration = try GuestEnrolment.load(name, instance) else {
                 throw Failure(.noInput, "there is no guest \(name) (\(instance.registration(name)))")
             }
+            let directory = instance.guestDirectory(name)
+            let state = "\(directory)/\(Instance.stateFile)"
+            let lock = try lock(state)
+            defer { withExtendedLifetime(lock) {} }
             if !yes { try confirm() }
             // First the registration, so that no door can be this guest while the services forget it.
             try GuestEnrolment.remove(name, instance: instance)
             try forget(registration.guest, instance)
-            let directory = instance.guestDirectory(name)
-            try Files.remove("\(directory)/\(Instance.stateFile)")
+            try Files.remove(state)
+            unlink("\(directory)/\(Instance.defaultControlSocket)")
             rmdir(directory)
+        }
+
+        /// The door's lock on the state file, so that it does not start meanwhile; nil where there is no such file.
+        private func lock(_ state: String) throws(Failure) -> Descriptor? {
+            let raw = csystem_open(state, O_RDWR | O_NOFOLLOW | O_NONBLOCK, 0)
+            guard raw >= 0 else {
+                if errno == ENOENT { return nil }
+                throw .system(.noInput, "cannot open \(state)")
+            }
+            let descriptor = Descriptor(owning: raw)
+            guard flock(raw, LOCK_EX | LOCK_NB) == 0 else {
+                throw Failure(.unavailable, "\(name) is running (\(state) is in use): stop it first")
+            }
+            return descriptor
         }
 
         private func confirm() throws(Failure) {
