@@ -89,3 +89,12 @@ let package = Package(
     ],
     swiftLanguageModes: [.v6]
 )
+
+// scripts/fuzz: the one executable that is only built when asked for, since libFuzzer brings its own main.
+if Context.environment["PARATPM_FUZZ"] != nil {
+    package.targets.append(
+        .executableTarget(
+            name: "paratpm-fuzz",
+            dependencies: ["VirtualTPM", "ControlChannel", "GuestProxy", "PCRStore"], path: "Tests/Fuzz", exclude: ["Corpus"],
+            swiftSettings: [.unsafeFlags(["-parse-as-library"])]))
+}

@@ -1,0 +1,1 @@
+../VirtualTPMTests/Fakes.swift
