@@ -73,8 +73,8 @@ final class PCRAdapter: PCRService {
         guard let values = page.read() else { throw .retry }
         return values
     }
-    func startup(state: Bool) throws(TPMRC) {
-        _ = try link.call(PCRCalls.Startup.self, .init(state: state))
+    func startup(_ startup: PCRCalls.Startup.Request) throws(TPMRC) {
+        _ = try link.call(PCRCalls.Startup.self, startup)
     }
     func shutdown(state: Bool) throws(TPMRC) {
         _ = try link.call(PCRCalls.Shutdown.self, .init(state: state))

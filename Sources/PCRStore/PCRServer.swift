@@ -70,7 +70,9 @@ package final class PCRServer {
 
     private var commandRoutes: [Route<Connection>] {
         [
-            command(PCRCalls.Startup.self) { (pcrs, type) throws(TPMRC) in try pcrs.startup(state: type.state) },
+            command(PCRCalls.Startup.self) { (pcrs, startup) throws(TPMRC) in
+                try pcrs.startup(state: startup.state, isReset: startup.isReset, banks: startup.banks)
+            },
             command(PCRCalls.Shutdown.self) { (pcrs, type) throws(TPMRC) in try pcrs.shutdown(state: type.state) },
             command(PCRCalls.Extend.self) { (pcrs, extend) throws(TPMRC) in
                 try pcrs.extend(Int(extend.pcr), extend.digests)

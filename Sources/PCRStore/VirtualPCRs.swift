@@ -12,6 +12,8 @@ package struct VirtualPCRs: Sendable {
     private var launch: Launch = .normal
     /// What the last TPM2_Shutdown(STATE) kept.
     private var kept: Kept?
+    /// The PCRs that are allocated. The others have no value that anyone can see.
+    private var banks = PCRBanks.all
 
     /// PCR 0 begins as 0…0n: n is 3 after Startup at locality 3, 4 (and extended) after an H-CRTM event.
     private enum Launch: UInt8, Sendable {
@@ -76,6 +78,7 @@ package struct VirtualPCRs: Sendable {
         if values.started {
             for pcr in 0..<PCRSelection.pcrCount where PCRAttributes.of(pcr).isDRTM { fill(pcr, with: 0) }
             change(Self.drtmPCR, by: digests)
+            values.dynamicLaunches &+= 1
         } else {
             launch = .hcrtm
             fill(Self.pcr0, with: 0, last: launch.rawValue)
@@ -86,12 +89,14 @@ package struct VirtualPCRs: Sendable {
     // MARK: The guest's commands
 
     /// TPM2_Startup (Part 3, 9.3)
-    package mutating func startup(state: Bool) throws(TPMRC) {
+    package mutating func startup(state: Bool, isReset: Bool = false, banks: PCRBanks = .all) throws(TPMRC) {
         event = nil
         guard !values.started else { throw .initialize }
         guard values.locality == 0 || values.locality == 3 else { throw .locality }
         let launch = launch == .normal && values.locality == 3 ? .locality3 : launch
         if state { try checkResume(launch) }
+        if isReset { kept = nil }
+        self.banks = banks
         // Resume and Restart, which follow Shutdown(STATE), count on from there; a TPM Reset begins again.
         values.updateCounter = kept?.values.updateCounter ?? 0
         for pcr in 0..<PCRSelection.pcrCount { initialize(pcr, resume: state, launch) }
@@ -156,10 +161,11 @@ package struct VirtualPCRs: Sendable {
         count(PCRAttributes.of(Self.pcr0))
     }
 
-    /// The selected values, in the order of the selections, ascending within each.
+    /// The selected values, in the order of the selections, ascending within each; those that are not allocated are left out.
     package func digests(_ selections: [PCRSelection]) -> [TaggedDigest] {
         selections.flatMap { selection in
-            selection.pcrs.map { TaggedDigest(selection.hash, values.digest(selection.hash, $0)) }
+            selection.pcrs.filter { banks.contains(selection.hash, $0) }
+                .map { TaggedDigest(selection.hash, values.digest(selection.hash, $0)) }
         }
     }
 
@@ -181,9 +187,9 @@ package struct VirtualPCRs: Sendable {
         if attributes.isStateSaved { kept = nil }
     }
 
-    /// PCR = H(PCR || digest), in each bank that is named
+    /// PCR = H(PCR || digest), in each bank that is named and has it
     private mutating func change(_ pcr: Int, by digests: [TaggedDigest]) {
-        for change in digests {
+        for change in digests where banks.contains(change.hash, pcr) {
             values.set(change.hash, pcr, digest(change.hash, values.digest(change.hash, pcr), change.digest))
             count(PCRAttributes.of(pcr))
         }

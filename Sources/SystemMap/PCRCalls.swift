@@ -55,16 +55,32 @@ package enum PCRCalls {
 
     // From the proxy: the guest's commands. Errors are TPM response codes.
 
-    /// TPM2_Startup: one for each PowerOn (TPM_RC_INITIALIZE otherwise). True: Startup(STATE), which takes back the
-    /// values that Shutdown(STATE) kept (TPM_RC_VALUE where there are none).
+    /// TPM2_Startup: one for each PowerOn (TPM_RC_INITIALIZE otherwise).
     package enum Startup: Call {
         package static let number: UInt16 = 32
         package static let callers: Caller = [.proxy]
         package struct Request: WireCodable, Sendable {
+            /// Startup(STATE), which takes back the values that Shutdown(STATE) kept (TPM_RC_VALUE where there are none).
             package var state: Bool
-            package init(state: Bool) { self.state = state }
-            package init(from reader: inout WireReader) throws(WireError) { state = try reader.flag() }
-            package func encode(to writer: inout WireWriter) { writer.flag(state) }
+            /// A TPM Reset: something undid the last Shutdown(STATE), if there was one, so pcrUpdateCounter begins again.
+            package var isReset: Bool
+            /// What TPM2_PCR_Allocate has allocated.
+            package var banks: PCRBanks
+            package init(state: Bool, isReset: Bool = false, banks: PCRBanks = .all) {
+                self.state = state
+                self.isReset = isReset
+                self.banks = banks
+            }
+            package init(from reader: inout WireReader) throws(WireError) {
+                state = try reader.flag()
+                isReset = try reader.flag()
+                banks = try reader.value()
+            }
+            package func encode(to writer: inout WireWriter) {
+                writer.flag(state)
+                writer.flag(isReset)
+                writer.value(banks)
+            }
         }
         package typealias Reply = Nothing
     }
@@ -72,7 +88,12 @@ package enum PCRCalls {
     package enum Shutdown: Call {
         package static let number: UInt16 = 33
         package static let callers: Caller = [.proxy]
-        package typealias Request = Startup.Request
+        package struct Request: WireCodable, Sendable {
+            package var state: Bool
+            package init(state: Bool) { self.state = state }
+            package init(from reader: inout WireReader) throws(WireError) { state = try reader.flag() }
+            package func encode(to writer: inout WireWriter) { writer.flag(state) }
+        }
         package typealias Reply = Nothing
     }
     /// Extends one PCR in each bank that is named. TPM_RC_LOCALITY where the locality may not.

@@ -17,6 +17,8 @@ package struct VPCRValues: Equatable, Sendable {
     package var established = false
     /// TPM2_Startup has happened in this boot.
     package var started = false
+    /// DRTM events since paratpm-pcr knows the guest: each counts in restartCount (Part 1, 36.5).
+    package var dynamicLaunches: UInt32 = 0
     /// The banks one after another (order of HashAlgorithm.allCases), each 24 digests.
     package var banks: [UInt8] = [UInt8](repeating: 0, count: VPCRPage.banksSize)
 
@@ -70,6 +72,7 @@ package final class VPCRPage {
         memory.storeBytes(of: values.locality, toByteOffset: 24, as: UInt8.self)
         memory.storeBytes(of: values.established ? 1 : 0, toByteOffset: 25, as: UInt8.self)
         memory.storeBytes(of: values.started ? 1 : 0, toByteOffset: 26, as: UInt8.self)
+        memory.storeBytes(of: values.dynamicLaunches, toByteOffset: 28, as: UInt32.self)
         values.banks.withUnsafeBytes { (memory + Self.header).copyMemory(from: $0.baseAddress!, byteCount: Self.banksSize) }
         csystem_page_end(sequence)
     }
@@ -86,6 +89,7 @@ package final class VPCRPage {
             values.locality = raw[24]
             values.established = raw[25] != 0
             values.started = raw[26] != 0
+            values.dynamicLaunches = raw.loadUnaligned(fromByteOffset: 28, as: UInt32.self)
         }
         values.banks = Array(copy[Self.header...])
         return values

@@ -10,6 +10,8 @@ package struct PCRAttributes: Sendable, Equatable {
     package let reset: LocalityAttributes
     /// TPM_PT_PCR_EXTEND_L0 to L4
     package let extend: LocalityAttributes
+    /// TPM_PT_PCR_POLICY and TPM_PT_PCR_AUTH: one of the group that shares an authorization value and a policy.
+    package let isInAuthGroup: Bool
 
     /// TPM_PT_PCR_DRTM_RESET: all ones from Startup on, and zero from a dynamic launch on.
     package var isDRTM: Bool { reset.allows(4) }
@@ -20,10 +22,10 @@ package struct PCRAttributes: Sendable, Equatable {
     /// - Parameter pcr: 0 to 23.
     package static func of(_ pcr: Int) -> PCRAttributes { table[pcr] }
 
-    private static func row(saved: Bool = false, counted: Bool = true, reset: UInt8, extend: UInt8) -> PCRAttributes {
+    private static func row(saved: Bool = false, counted: Bool = true, reset: UInt8, extend: UInt8, grouped: Bool = false) -> PCRAttributes {
         PCRAttributes(
             isStateSaved: saved, isCounted: counted, reset: LocalityAttributes(rawValue: reset),
-            extend: LocalityAttributes(rawValue: extend))
+            extend: LocalityAttributes(rawValue: extend), isInAuthGroup: grouped)
     }
 
     private static let table: [PCRAttributes] =
@@ -33,9 +35,9 @@ package struct PCRAttributes: Sendable, Equatable {
             /* 17: D-CRTM and ACM */ row(reset: 0b10000, extend: 0b11100),
             /* 18: dynamic launch, locality 3 */ row(reset: 0b10000, extend: 0b11100),
             /* 19: trusted OS, locality 2 */ row(reset: 0b10000, extend: 0b01100),
-            /* 20: trusted OS, locality 1 */ row(reset: 0b10100, extend: 0b01110),
-            /* 21: for the dynamic OS */ row(counted: false, reset: 0b10100, extend: 0b00100),
-            /* 22: for the dynamic OS */ row(counted: false, reset: 0b10100, extend: 0b00100),
+            /* 20: trusted OS, locality 1 */ row(reset: 0b10100, extend: 0b01110, grouped: true),
+            /* 21: for the dynamic OS */ row(counted: false, reset: 0b10100, extend: 0b00100, grouped: true),
+            /* 22: for the dynamic OS */ row(counted: false, reset: 0b10100, extend: 0b00100, grouped: true),
             /* 23: application */ row(counted: false, reset: 0b01111, extend: 0b11111),
         ]
 }

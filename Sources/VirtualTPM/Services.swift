@@ -31,7 +31,7 @@ package protocol DeviceService: AnyObject {
 package protocol PCRService: AnyObject {
     /// A consistent copy of the guest's vPCRs, locality and counters.
     func values() throws(TPMRC) -> VPCRValues
-    func startup(state: Bool) throws(TPMRC)
+    func startup(_ startup: PCRCalls.Startup.Request) throws(TPMRC)
     func shutdown(state: Bool) throws(TPMRC)
     func extend(_ pcr: Int, _ digests: [TaggedDigest]) throws(TPMRC)
     func reset(_ pcr: Int) throws(TPMRC)

@@ -226,7 +226,7 @@ private let extended = "5c85955f709283ecce2b74f1b1552918819f390911816e7bb466805a
     @Test func requestsAndRepliesAreDecodedWhole() {
         let selection = [PCRSelection(.sha256, pcrs: [0, 23])]
         let digests = [TaggedDigest(.sha1, [UInt8](repeating: 7, count: 20)), ones]
-        #expect(isExact(PCRCalls.Startup.Request.self, [1]))
+        #expect(isExact(PCRCalls.Startup.Request.self, PCRCalls.Startup.Request(state: true).wire))
         #expect(isExact(PCRCalls.Extend.Request.self, PCRCalls.Extend.Request(pcr: 10, digests: digests).wire))
         #expect(isExact(PCRCalls.Values.Request.self, PCRCalls.Values.Request(guest: [1, 2], selection: selection).wire))
         #expect(isExact(

@@ -207,7 +207,9 @@ final class FakePCRs: PCRService {
     var pcrs = VirtualPCRs(generation: 1)
 
     func values() throws(TPMRC) -> VPCRValues { pcrs.values }
-    func startup(state: Bool) throws(TPMRC) { try pcrs.startup(state: state) }
+    func startup(_ startup: PCRCalls.Startup.Request) throws(TPMRC) {
+        try pcrs.startup(state: startup.state, isReset: startup.isReset, banks: startup.banks)
+    }
     func shutdown(state: Bool) throws(TPMRC) { try pcrs.shutdown(state: state) }
     func extend(_ pcr: Int, _ digests: [TaggedDigest]) throws(TPMRC) { try pcrs.extend(pcr, digests) }
     func reset(_ pcr: Int) throws(TPMRC) { try pcrs.reset(pcr) }

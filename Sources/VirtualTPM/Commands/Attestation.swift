@@ -8,7 +8,7 @@ extension VirtualTPM {
     func quote(_ call: inout CommandCall) throws(TPMRC) -> Reply {
         let qualifyingData = try call.parameters.bytes(max: CreationRequest.outsideInfoMax)
         let inScheme = try call.parameters.read { (reader) throws(WireError) in try Scheme.signing(&reader) }
-        let selection = try call.parameters.list(PCRSelection.self, max: PCRSelection.listMax)
+        let selection = volatile.banks.present(try call.parameters.list(PCRSelection.self, max: PCRSelection.listMax))
         try call.parameters.finish()
 
         let (signer, scheme) = try attestationSigner(call.handles[0], inScheme)

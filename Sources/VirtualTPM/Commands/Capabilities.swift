@@ -64,6 +64,19 @@ extension VirtualTPM {
         }
     }
 
+    /// TPM2_TestParms (30.3)
+    func testParms(_ call: inout CommandCall) throws(TPMRC) -> Reply {
+        let parameters = try call.parameters.read { (reader) throws(WireError) in
+            let type = TPMAlgorithm(rawValue: try reader.u16())
+            return try PublicArea.Parameters(from: &reader, type: type)
+        }
+        try call.parameters.finish()
+
+        let area = PublicArea(nameAlgorithm: nil, attributes: [], parameters: parameters, unique: .digest([]))
+        do throws(TPMRC) { try area.checkOffered(by: device.chip) } catch { throw error.parameter(1) }
+        return .empty
+    }
+
     private func page(_ capability: Capability, from property: UInt32, count: UInt32) throws(TPMRC) -> CapabilityPage {
         switch capability {
         case .algorithms:
@@ -73,13 +86,14 @@ extension VirtualTPM {
         case .commands:
             let rows = CommandTable.rows.filter { $0.code.rawValue >= property }
             return CapabilityPage(rows.map(\.attributes), count: count, size: 4)
-        case .ppCommands, .auditCommands:
-            // No command needs physical presence, and none is audited, as long as none can be set so.
+        case .ppCommands:
+            return CapabilityPage(TPMCommandCode.needingPresence.filter { $0.rawValue >= property }, count: count, size: 4)
+        case .auditCommands:
             return .empty
         case .pcrs:
             guard property == 0 else { throw TPMRC.value.parameter(2) }
-            let all = PCRSelection(.sha1, pcrs: 0..<PCRSelection.pcrCount).bitmap
-            return CapabilityPage(entries: HashAlgorithm.allCases.map { PCRSelection($0, bitmap: all).wire }, moreData: false)
+            let banks = count == 0 ? [] : volatile.banks.selections
+            return CapabilityPage(entries: banks.map(\.wire), moreData: count == 0)
         case .tpmProperties:
             return CapabilityPage(tpmProperties(from: property), count: count, size: 8)
         case .pcrProperties:
@@ -172,7 +186,7 @@ private struct PCRProperty: WireCodable {
         } + [
             /* TPM_PT_PCR_NO_INCREMENT */ PCRProperty(0x11) { !$0.isCounted },
             /* TPM_PT_PCR_DRTM_RESET */ PCRProperty(0x12) { $0.isDRTM },
-            /* TPM_PT_PCR_POLICY */ PCRProperty(0x13) { _ in false },
-            /* TPM_PT_PCR_AUTH */ PCRProperty(0x14) { _ in false },
+            /* TPM_PT_PCR_POLICY */ PCRProperty(0x13) { $0.isInAuthGroup },
+            /* TPM_PT_PCR_AUTH */ PCRProperty(0x14) { $0.isInAuthGroup },
         ]
 }

@@ -135,7 +135,7 @@ extension VirtualTPM {
             TaggedProperty(0x209, limits.persistentObjects - durable.persistent.count),  // HR_PERSISTENT_AVAIL
             TaggedProperty(0x20A, counters),  // NV_COUNTERS
             TaggedProperty(0x20B, limits.nvIndices - durable.nv.count),  // NV_COUNTERS_AVAIL
-            TaggedProperty(0x20C, 0),  // ALGORITHM_SET
+            TaggedProperty(0x20C, durable.settings.algorithmSet),  // ALGORITHM_SET
             TaggedProperty(0x20D, device.chip.curves.count),  // LOADED_CURVES
             TaggedProperty(0x20E, lockout.failedTries),  // LOCKOUT_COUNTER
             TaggedProperty(0x20F, lockout.maxTries),  // MAX_AUTH_FAIL

@@ -24,7 +24,22 @@ extension VirtualTPM {
     /// TPMS_CLOCK_INFO (Part 2, 10.11.1)
     var clockInfo: ClockInfo {
         ClockInfo(
-            clock: clock, resetCount: durable.clock.resetCount, restartCount: durable.clock.restartCount, safe: durable.clock.safe)
+            clock: clock, resetCount: durable.clock.resetCount, restartCount: durable.clock.restartCount &+ uncountedLaunches,
+            safe: durable.clock.safe)
+    }
+
+    /// DRTM events that restartCount has still to take up (Part 1, 36.5): paratpm-pcr hears of them from the door, and counts.
+    private var uncountedLaunches: UInt32 {
+        guard let launches = try? pcrs.values().dynamicLaunches else { return 0 }
+        return launches &- volatile.countedLaunches
+    }
+
+    /// From here on the DRTM events until now are in restartCount.
+    func countLaunches() {
+        let launches = uncountedLaunches
+        durable.clock.restartCount &+= launches
+        volatile.countedLaunches &+= launches
+        durable.save(.clock)
     }
 
     /// Clock joins whatever is committed.
@@ -51,5 +66,27 @@ extension VirtualTPM {
             $0.u64(time)
             $0.value(clockInfo)
         }
+    }
+
+    /// TPM2_ClockSet (29.2): forward only, and not to within a year's reach of its end.
+    func clockSet(_ call: inout CommandCall) throws(TPMRC) -> Reply {
+        let newTime = try call.parameters.next(UInt64.self)
+        try call.parameters.finish()
+        guard newTime <= Self.clockMax, newTime >= clock else { throw TPMRC.value.parameter(1) }
+
+        if newTime - durable.clock.clock >= ClockState.updateInterval { durable.clock.safe = true }
+        volatile.clockAnchor = (newTime, clockService.milliseconds)
+        noteClock()
+        return .empty
+    }
+    private static let clockMax: UInt64 = 0xFFFF_0000_0000_0000
+
+    /// TPM2_ClockRateAdjust (29.3): accepted. The rate is the host's, which others keep right.
+    func clockRateAdjust(_ call: inout CommandCall) throws(TPMRC) -> Reply {
+        let rateAdjust = Int8(bitPattern: try call.parameters.next(UInt8.self))
+        // TPM_CLOCK_COARSE_SLOWER to TPM_CLOCK_COARSE_FASTER (Part 2, 6.7)
+        guard (-3...3).contains(rateAdjust) else { throw TPMRC.value.parameter(1) }
+        try call.parameters.finish()
+        return .empty
     }
 }

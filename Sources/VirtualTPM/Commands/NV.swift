@@ -69,9 +69,29 @@ extension VirtualTPM {
         guard !attributes.contains(.policyDelete) else { throw TPMRC.attributes.handle(2) }
         guard call.handles[0] == .platform || !attributes.contains(.platformCreate) else { throw .nvAuthorization }
 
-        durable.nv[call.handles[1]] = nil
-        durable.save(.nv(call.handles[1]))
+        deleteIndex(call.handles[1])
         return .empty
+    }
+
+    /// TPM2_NV_UndefineSpaceSpecial (31.5)
+    func nvUndefineSpaceSpecial(_ call: inout CommandCall) throws(TPMRC) -> Reply {
+        try call.parameters.finish()
+
+        let attributes = try nvIndex(call.handles[0]).publicArea.attributes
+        guard attributes.contains(.policyDelete) else { throw TPMRC.attributes.handle(1) }
+
+        deleteIndex(call.handles[0])
+        return .empty
+    }
+
+    /// What a counter had counted is remembered, so that no later one counts it again.
+    func deleteIndex(_ handle: TPMHandle) {
+        if let index = durable.nv[handle], index.type == .counter, index.integer > durable.deletedCount {
+            durable.deletedCount = index.integer
+            durable.save(.deletedCount)
+        }
+        durable.nv[handle] = nil
+        durable.save(.nv(handle))
     }
 
     /// TPM2_NV_ReadPublic (31.6)
@@ -91,22 +111,98 @@ extension VirtualTPM {
         let offset = Int(try call.parameters.next(UInt16.self))
         try call.parameters.finish()
 
-        var index = try nvIndex(call.handles[1])
+        let index = try nvIndex(call.handles[1])
         try nvWriteChecks(authHandle: call.handles[0], index: index)
         let attributes = index.publicArea.attributes
-        guard attributes.indexType == .ordinary else { throw .attributes }
+        guard index.type == .ordinary || index.isPIN else { throw .attributes }
         guard offset <= index.data.count else { throw TPMRC.value.parameter(2) }
         guard data.count <= index.data.count - offset else { throw .nvRange }
         guard !attributes.contains(.writeAll) || data.count == index.data.count else { throw .nvRange }
 
-        let before = attributes.contains(.written) ? index.data : NVIndex.unwritten(index.publicArea)
-        index.data = before
-        index.data.replaceSubrange(offset..<offset + data.count, with: data)
-        guard index.data != before || !attributes.contains(.written) else { return .empty }
-        index.publicArea.attributes.insert(.written)
-        durable.nv[call.handles[1]] = index
-        durable.save(.nv(call.handles[1]))
+        var contents = index.isWritten ? index.data : NVIndex.unwritten(index.publicArea)
+        contents.replaceSubrange(offset..<offset + data.count, with: data)
+        store(index, contents)
         return .empty
+    }
+
+    /// What is there already is not stored again.
+    private func store(_ index: NVIndex, _ data: [UInt8]) {
+        var changed = index
+        changed.data = data
+        changed.publicArea.attributes.insert(.written)
+        let handle = index.publicArea.index
+        guard durable.nv[handle] != changed else { return }
+        durable.nv[handle] = changed
+        durable.save(.nv(handle))
+    }
+
+    /// The index that a command other than NV_Write changes.
+    private func writableIndex(_ call: CommandCall, _ type: NVAttributes.IndexType) throws(TPMRC) -> NVIndex {
+        let index = try nvIndex(call.handles[1])
+        try nvWriteChecks(authHandle: call.handles[0], index: index)
+        guard index.type == type else { throw TPMRC.attributes.handle(2) }
+        return index
+    }
+
+    /// TPM2_NV_Increment (31.8)
+    func nvIncrement(_ call: inout CommandCall) throws(TPMRC) -> Reply {
+        try call.parameters.finish()
+        let index = try writableIndex(call, .counter)
+
+        let count = index.isWritten ? index.integer : durable.deletedCount
+        store(index, (count &+ 1).wire)
+        return .empty
+    }
+
+    /// TPM2_NV_Extend (31.9)
+    func nvExtend(_ call: inout CommandCall) throws(TPMRC) -> Reply {
+        let data = try call.parameters.bytes(max: Limits.nvBuffer)
+        try call.parameters.finish()
+        let index = try writableIndex(call, .extend)
+
+        let hash = index.publicArea.nameAlgorithm
+        let before = index.isWritten ? index.data : [UInt8](repeating: 0, count: hash.digestSize)
+        store(index, digest(hash, before, data))
+        return .empty
+    }
+
+    /// TPM2_NV_SetBits (31.10)
+    func nvSetBits(_ call: inout CommandCall) throws(TPMRC) -> Reply {
+        let bits = try call.parameters.next(UInt64.self)
+        try call.parameters.finish()
+        let index = try writableIndex(call, .bits)
+
+        store(index, (index.integer | bits).wire)
+        return .empty
+    }
+
+    /// TPM2_NV_WriteLock (31.11): until the next Startup, or for ever. A locked index stays locked.
+    func nvWriteLock(_ call: inout CommandCall) throws(TPMRC) -> Reply {
+        try call.parameters.finish()
+        let index = try nvIndex(call.handles[1])
+        do throws(TPMRC) { try nvWriteChecks(authHandle: call.handles[0], index: index) } catch {
+            guard error == .nvLocked else { throw error }
+            return .empty
+        }
+        guard !index.publicArea.attributes.isDisjoint(with: [.writeDefine, .writeStClear]) else { throw TPMRC.attributes.handle(2) }
+
+        lock(index, .writeLocked)
+        return .empty
+    }
+
+    /// TPM2_NV_GlobalWriteLock (31.12): every index that was defined for it.
+    func nvGlobalWriteLock(_ call: inout CommandCall) throws(TPMRC) -> Reply {
+        try call.parameters.finish()
+
+        for index in durable.nv.values where index.publicArea.attributes.contains(.globalLock) { lock(index, .writeLocked) }
+        return .empty
+    }
+
+    private func lock(_ index: NVIndex, _ attribute: NVAttributes) {
+        guard !index.publicArea.attributes.contains(attribute) else { return }
+        let handle = index.publicArea.index
+        durable.nv[handle]?.publicArea.attributes.insert(attribute)
+        durable.save(.nv(handle))
     }
 
     /// TPM2_NV_Read (31.13)
@@ -121,6 +217,32 @@ extension VirtualTPM {
         guard offset <= index.data.count else { throw TPMRC.value.parameter(2) }
         guard size <= index.data.count - offset else { throw .nvRange }
         return Reply { $0.sized16(Array(index.data[offset..<offset + size])) }
+    }
+
+    /// TPM2_NV_ReadLock (31.14): until the next Startup. An index that is not written can be locked too.
+    func nvReadLock(_ call: inout CommandCall) throws(TPMRC) -> Reply {
+        try call.parameters.finish()
+        let index = try nvIndex(call.handles[1])
+        do throws(TPMRC) { try nvReadChecks(authHandle: call.handles[0], index: index) } catch {
+            if error == .nvLocked { return .empty }
+            guard error == .nvUninitialized else { throw error }
+        }
+        guard index.publicArea.attributes.contains(.readStClear) else { throw TPMRC.attributes.handle(2) }
+
+        lock(index, .readLocked)
+        return .empty
+    }
+
+    /// TPM2_NV_ChangeAuth (31.15)
+    func nvChangeAuth(_ call: inout CommandCall) throws(TPMRC) -> Reply {
+        let newAuth = withoutTrailingZeros(try call.parameters.bytes(max: HashAlgorithm.largestDigest))
+        try call.parameters.finish()
+        let index = try nvIndex(call.handles[0])
+        guard newAuth.count <= index.publicArea.nameAlgorithm.digestSize else { throw TPMRC.size.parameter(1) }
+
+        durable.nv[call.handles[0]]?.authValue = Secret(newAuth)
+        durable.save(.nv(call.handles[0]))
+        return .empty
     }
 }
 

@@ -26,9 +26,10 @@ extension VirtualTPM {
 
     /// TPM2_PCR_Read (22.4): at most eight digests, and a selection that names them.
     func pcrRead(_ call: inout CommandCall) throws(TPMRC) -> Reply {
-        let pcrSelectionIn = try call.parameters.list(PCRSelection.self, max: HashAlgorithm.allCases.count)
+        let selected = try call.parameters.list(PCRSelection.self, max: HashAlgorithm.allCases.count)
         try call.parameters.finish()
 
+        let pcrSelectionIn = volatile.banks.present(selected)
         let values = try pcrs.values()
         var pcrSelectionOut = pcrSelectionIn
         var pcrValues = WireWriter(capacity: 8 * (2 + HashAlgorithm.largestDigest))
@@ -54,6 +55,49 @@ extension VirtualTPM {
     /// The most digests that a TPML_DIGEST holds.
     private static let digestListMax: UInt32 = 8
 
+    /// TPM2_PCR_Allocate (22.5): for the next boot.
+    func pcrAllocate(_ call: inout CommandCall) throws(TPMRC) -> Reply {
+        let pcrAllocation = try call.parameters.list(PCRSelection.self, max: PCRSelection.listMax)
+        try call.parameters.finish()
+        let banks = durable.settings.banks.changed(by: pcrAllocation)
+        // Some bank must measure the static and the dynamic launch.
+        guard banks.contains(0), banks.contains(17) else { throw .pcr }
+
+        durable.settings.banks = banks
+        durable.save(.settings)
+        volatile.isReallocated = true
+        return Reply {
+            $0.flag(true)
+            $0.u32(UInt32(PCRSelection.pcrCount))
+            $0.u32(UInt32(banks.size))
+            $0.u32(UInt32(PCRBanks.all.size))
+        }
+    }
+
+    /// TPM2_PCR_SetAuthPolicy (22.6)
+    func pcrSetAuthPolicy(_ call: inout CommandCall) throws(TPMRC) -> Reply {
+        let policy = try call.parameters.hierarchyPolicy()
+        let pcrNum = try call.parameters.next(TPMHandle.self)
+        guard HandleKind.pcr.allows(pcrNum) else { throw TPMRC.value.parameter(3) }
+        try call.parameters.finish()
+        guard policy.isWhole else { throw TPMRC.size.parameter(1) }
+        guard PCRAttributes.of(Int(pcrNum.rawValue)).isInAuthGroup else { throw TPMRC.value.parameter(3) }
+
+        durable.settings.pcrPolicy = policy
+        durable.save(.settings)
+        return .empty
+    }
+
+    /// TPM2_PCR_SetAuthValue (22.7)
+    func pcrSetAuthValue(_ call: inout CommandCall) throws(TPMRC) -> Reply {
+        let auth = try call.parameters.bytes(max: HashAlgorithm.largestDigest)
+        try call.parameters.finish()
+        guard PCRAttributes.of(Int(call.handles[0].rawValue)).isInAuthGroup else { throw .value }
+
+        volatile.pcrAuthValue = Secret(withoutTrailingZeros(auth))
+        return .empty
+    }
+
     /// TPM2_PCR_Reset (22.8)
     func pcrReset(_ call: inout CommandCall) throws(TPMRC) -> Reply {
         try call.parameters.finish()
@@ -64,5 +108,5 @@ extension VirtualTPM {
     }
 
     /// nil for TPM_RH_NULL, which records nothing.
-    private func pcr(_ handle: TPMHandle) -> Int? { handle == .null ? nil : Int(handle.rawValue) }
+    func pcr(_ handle: TPMHandle) -> Int? { handle == .null ? nil : Int(handle.rawValue) }
 }

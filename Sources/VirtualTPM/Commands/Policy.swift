@@ -40,7 +40,7 @@ extension VirtualTPM {
     /// TPM2_PolicyPCR (23.7)
     func policyPCR(_ call: inout CommandCall) throws(TPMRC) -> Reply {
         let expected = try call.parameters.bytes(max: HashAlgorithm.largestDigest)
-        let selection = try call.parameters.list(PCRSelection.self, max: PCRSelection.listMax)
+        let selection = volatile.banks.present(try call.parameters.list(PCRSelection.self, max: PCRSelection.listMax))
         try call.parameters.finish()
         return try plainStep(.pcr(expected: expected, selection: selection), call)
     }

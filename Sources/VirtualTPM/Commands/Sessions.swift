@@ -49,6 +49,8 @@ extension VirtualTPM {
     private func bindValue(_ handle: TPMHandle) throws(TPMRC) -> Session.BoundEntity? {
         guard handle != .null else { return nil }
         if handle.isObject, try object(handle, number: 2).isPublicOnly { throw TPMRC.handle.handle(2) }
+        // Each use of a PIN counts, and one that a session is bound to would be used without.
+        if durable.nv[handle]?.isPIN == true { throw TPMRC.handle.handle(2) }
         return boundEntity(handle)
     }
 

@@ -1,4 +1,5 @@
 // Part 3, 9 and 10: start-up, shutdown and testing; TPM Reset, Restart and Resume (Part 1, 12.2).
+import SystemMap
 import TPMWire
 import Wire
 
@@ -40,21 +41,32 @@ extension VirtualTPM {
         case (.state, nil): throw TPMRC.value.parameter(1)
         case (.state, let kept?): cycle = .resume(kept)
         }
-        do throws(TPMRC) { try pcrs.startup(state: startupType == .state) } catch { throw error.parameter(1) }
+        try startPCRs(cycle)
 
         restoreVolatileState(cycle)
+        startRecovery()
         startClock(cycle)
         if case .resume = cycle {} else { startNV(cycle) }
-        if durable.lockout.lockoutRecovery == 0, !durable.lockout.lockoutAuthEnabled {
-            durable.lockout.lockoutAuthEnabled = true
-            durable.save(.lockout)
-        }
         try commit()
         power = .started
         return .empty
     }
 
-    /// Hierarchies and sessions. _TPM_Init has emptied everything; a TPM Reset leaves it so.
+    /// The banks that PCR_Allocate asked for come into force.
+    private func startPCRs(_ cycle: PowerCycle) throws(TPMRC) {
+        let banks = durable.settings.banks
+        let request: PCRCalls.Startup.Request =
+            switch cycle {
+            case .reset: .init(state: false, isReset: true, banks: banks)
+            case .restart: .init(state: false, banks: banks)
+            case .resume: .init(state: true, banks: banks)
+            }
+        do throws(TPMRC) { try pcrs.startup(request) } catch { throw error.parameter(1) }
+        volatile.banks = banks
+        volatile.countedLaunches = (try? pcrs.values().dynamicLaunches) ?? 0
+    }
+
+    /// Hierarchies, PCR authorization and sessions. _TPM_Init has emptied everything; a TPM Reset leaves it so.
     private func restoreVolatileState(_ cycle: PowerCycle) {
         volatile.keptByShutdown = nil
         volatile.isStartOrderly = durable.clock.orderly != .none
@@ -69,6 +81,7 @@ extension VirtualTPM {
             volatile.clearCount = kept.clearCount &+ 1
         case .resume(let kept):
             volatile.hierarchies = kept.hierarchies
+            volatile.pcrAuthValue = kept.pcrAuthValue
             volatile.sessions = kept.sessions
             volatile.clearCount = kept.clearCount
         }
@@ -107,12 +120,19 @@ extension VirtualTPM {
     func shutdown(_ call: inout CommandCall) throws(TPMRC) -> Reply {
         let shutdownType = try call.parameters.next(StartupType.self)
         try call.parameters.finish()
+        // The values of banks that are to change cannot be kept.
+        guard shutdownType == .clear || !volatile.isReallocated else { throw TPMRC.type.parameter(1) }
 
         try pcrs.shutdown(state: shutdownType == .state)
+        countLaunches()
+        storeRecovery()
         var sessions = volatile.sessions
         sessions.dropLoaded()
         volatile.keptByShutdown = shutdownType == .clear
-            ? nil : KeptState(hierarchies: volatile.hierarchies, sessions: sessions, clearCount: volatile.clearCount)
+            ? nil
+            : KeptState(
+                hierarchies: volatile.hierarchies, pcrAuthValue: volatile.pcrAuthValue, sessions: sessions,
+                clearCount: volatile.clearCount)
         durable.clock.orderly = shutdownType == .state ? .state : .clear
         durable.save(.clock)
         return .empty
@@ -122,7 +142,11 @@ extension VirtualTPM {
     /// Clock is stored when its time has come.
     func noteChange(by call: CommandCall) {
         updateClock()
-        guard durable.clock.orderly != .none, power == .started, call.endsShutdown else { return }
+        if power == .started, endsShutdown(call) { undoShutdown() }
+    }
+
+    func undoShutdown() {
+        guard durable.clock.orderly != .none else { return }
         volatile.keptByShutdown = nil
         durable.clock.orderly = .none
         durable.save(.clock)
@@ -162,17 +186,20 @@ extension VirtualTPM {
     }
 }
 
-extension CommandCall {
-    /// Whether a Shutdown no longer counts after this command, because a Resume would take back what it changed. (Lasting
-    /// state is never taken back; loaded objects and sessions are gone in any case.)
-    fileprivate var endsShutdown: Bool {
-        switch row.code {
-        case .pcrExtend, .pcrEvent, .pcrReset:
-            handles[0] != .null && PCRAttributes.of(Int(handles[0].rawValue)).isStateSaved
-        case .hierarchyChangeAuth: handles[0] == .platform
-        case .createPrimary: handles[0] == .null
-        case .clear, .contextSave, .contextLoad, .flushContext: true
-        default: false
+extension VirtualTPM {
+    /// Whether a Shutdown no longer counts after this command, because a Resume would take back what it changed, or because an orderly
+    /// index of a stock TPM would be lost. (Other lasting state is never taken back; loaded objects and sessions are gone in any case.)
+    private func endsShutdown(_ call: CommandCall) -> Bool {
+        let handles = call.handles
+        switch call.row.code {
+        case .pcrExtend, .pcrEvent, .pcrReset, .eventSequenceComplete:
+            return handles[0] != .null && PCRAttributes.of(Int(handles[0].rawValue)).isStateSaved
+        case .hierarchyChangeAuth, .setPrimaryPolicy: return handles[0] == .platform
+        case .createPrimary: return handles[0] == .null
+        case .nvWrite, .nvIncrement, .nvExtend, .nvSetBits:
+            return durable.nv[handles[1]]?.publicArea.attributes.contains(.orderly) ?? false
+        case .clear, .changePPS, .changeEPS, .pcrSetAuthValue, .pcrAllocate, .contextSave, .contextLoad, .flushContext: return true
+        default: return false
         }
     }
 }

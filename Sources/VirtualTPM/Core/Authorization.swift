@@ -76,8 +76,9 @@ extension VirtualTPM {
     ) throws(TPMRC) {
         let applied = call.sessions[index]
         let session = volatile.sessions[applied.handle]
+        guard handle != .platform || !TPMCommandCode.needingPresence.contains(call.row.code) else { throw .pp }
         if session?.kind == .policy {
-            guard isPolicyAvailable(handle, command: call.row.code) else { throw .authUnavailable }
+            guard isPolicyAvailable(handle, role: role, command: call.row.code) else { throw .authUnavailable }
             let state = try checkPolicy(applied, handle, role, call, hashes)
             call.sessions[index].includesAuthValue = state.isAuthValueNeeded
             call.sessions[index].isPasswordPolicy = state.isPasswordNeeded
@@ -88,10 +89,35 @@ extension VirtualTPM {
             call.sessions[index].includesAuthValue = true
             try checkNotLockedOut(handle, session)
         }
-        if applied.isPassword || call.sessions[index].isPasswordPolicy {
-            try checkPassword(applied, handle)
-        } else {
-            try checkHMAC(call, index, hashes)
+        do throws(TPMRC) {
+            if applied.isPassword || call.sessions[index].isPasswordPolicy {
+                try checkPassword(applied, handle)
+            } else {
+                try checkHMAC(call, index, hashes)
+            }
+        } catch {
+            if call.sessions[index].usesAuthValue { try countPINUse(handle, succeeded: false) }
+            throw error
+        }
+        if call.sessions[index].usesAuthValue { try countPINUse(handle, succeeded: true) }
+    }
+
+    /// A PIN index counts by itself (Part 1, 37.2.7): the failures in a row, or the successes. It is stored before the answer, whatever
+    /// becomes of the command.
+    private func countPINUse(_ handle: TPMHandle, succeeded: Bool) throws(TPMRC) {
+        guard handle.kind == .nvIndex, var index = durable.nv[handle], index.isWritten else { return }
+        switch index.type {
+        case .pinFail: index.pin.count = succeeded ? 0 : index.pin.count &+ 1
+        case .pinPass where succeeded: index.pin.count &+= 1
+        default: return
+        }
+        guard index != durable.nv[handle] else { return }
+        durable.nv[handle] = index
+        durable.save(.nv(handle))
+        do throws(TPMRC) { try commit() } catch {
+            // What cannot be stored counts as long as the process lives.
+            durable.nv[handle] = index
+            throw error
         }
     }
 
@@ -148,7 +174,9 @@ extension VirtualTPM {
     private func failed(_ handle: TPMHandle?) -> TPMRC {
         guard let handle, isDAProtected(handle) else { return handle == nil ? .authFail : .badAuth }
         registerAuthFailure(lockoutAuth: handle == .lockout)
-        try? commit()
+        let counted = durable.lockout
+        // What cannot be stored counts as long as the process lives.
+        do throws(TPMRC) { try commit() } catch { durable.lockout = counted }
         return .authFail
     }
 

@@ -54,6 +54,9 @@ extension VirtualTPM {
         case .pcrEvent: try pcrEvent(&call)
         case .pcrRead: try pcrRead(&call)
         case .pcrReset: try pcrReset(&call)
+        case .pcrAllocate: try pcrAllocate(&call)
+        case .pcrSetAuthPolicy: try pcrSetAuthPolicy(&call)
+        case .pcrSetAuthValue: try pcrSetAuthValue(&call)
         // 23 Enhanced authorization
         case .policySecret: try policySecret(&call)
         case .policyOR: try policyOR(&call)
@@ -64,8 +67,19 @@ extension VirtualTPM {
         case .policyGetDigest: try policyGetDigest(&call)
         // 24 Hierarchy commands
         case .createPrimary: try createPrimary(&call)
+        case .hierarchyControl: try hierarchyControl(&call)
+        case .setPrimaryPolicy: try setPrimaryPolicy(&call)
+        case .changePPS: try changePPS(&call)
+        case .changeEPS: try changeEPS(&call)
         case .clear: try clear(&call)
+        case .clearControl: try clearControl(&call)
         case .hierarchyChangeAuth: try hierarchyChangeAuth(&call)
+        // 25 Dictionary attack functions
+        case .dictionaryAttackLockReset: try dictionaryAttackLockReset(&call)
+        case .dictionaryAttackParameters: try dictionaryAttackParameters(&call)
+        // 26 Miscellaneous management functions
+        case .ppCommands: try ppCommands(&call)
+        case .setAlgorithmSet: try setAlgorithmSet(&call)
         // 28 Context management
         case .contextSave: try contextSave(&call)
         case .contextLoad: try contextLoad(&call)
@@ -73,14 +87,25 @@ extension VirtualTPM {
         case .evictControl: try evictControl(&call)
         // 29 Clocks and timers
         case .readClock: try readClock(&call)
+        case .clockSet: try clockSet(&call)
+        case .clockRateAdjust: try clockRateAdjust(&call)
         // 30 Capability commands
         case .getCapability: try getCapability(&call)
+        case .testParms: try testParms(&call)
         // 31 Non-volatile storage
         case .nvDefineSpace: try nvDefineSpace(&call)
         case .nvUndefineSpace: try nvUndefineSpace(&call)
+        case .nvUndefineSpaceSpecial: try nvUndefineSpaceSpecial(&call)
         case .nvReadPublic: try nvReadPublic(&call)
         case .nvWrite: try nvWrite(&call)
+        case .nvIncrement: try nvIncrement(&call)
+        case .nvExtend: try nvExtend(&call)
+        case .nvSetBits: try nvSetBits(&call)
+        case .nvWriteLock: try nvWriteLock(&call)
+        case .nvGlobalWriteLock: try nvGlobalWriteLock(&call)
         case .nvRead: try nvRead(&call)
+        case .nvReadLock: try nvReadLock(&call)
+        case .nvChangeAuth: try nvChangeAuth(&call)
         default: throw .commandCode
         }
     }

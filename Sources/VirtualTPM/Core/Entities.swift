@@ -70,6 +70,7 @@ extension VirtualTPM {
                 }
             case .persistent: durable.persistent[handle]?.authValue ?? .empty
             case .nvIndex: durable.nv[handle]?.authValue ?? .empty
+            case .pcr: PCRAttributes.of(Int(handle.index)).isInAuthGroup ? volatile.pcrAuthValue : .empty
             default: .empty
             }
         }
@@ -84,7 +85,9 @@ extension VirtualTPM {
         case .platform: policy = volatile.hierarchies.platformPolicy
         case .lockout: policy = durable.hierarchies.lockoutPolicy
         default:
-            if handle.kind == .nvIndex, let index = durable.nv[handle]?.publicArea {
+            if handle.kind == .pcr {
+                policy = PCRAttributes.of(Int(handle.index)).isInAuthGroup ? durable.settings.pcrPolicy : HierarchyPolicy()
+            } else if handle.kind == .nvIndex, let index = durable.nv[handle]?.publicArea {
                 policy = HierarchyPolicy(hash: index.nameAlgorithm, digest: index.authPolicy)
             } else if let object = try? object(handle) {
                 policy = HierarchyPolicy(hash: object.publicArea.nameAlgorithm, digest: object.publicArea.authPolicy)
@@ -119,29 +122,24 @@ extension VirtualTPM {
             case .dup: return false
             }
         case .nvIndex:
-            guard let attributes = durable.nv[handle]?.publicArea.attributes else { return false }
-            // A PIN index authorizes nothing before it is written (Part 1, 37.2.7).
-            if attributes.indexType == .pinFail || attributes.indexType == .pinPass, !attributes.contains(.written) { return false }
-            switch command.nvAccess {
-            case .write: return attributes.contains(.authWrite)
-            case .read: return attributes.contains(.authRead)
-            case .other: return true
-            }
+            guard let index = durable.nv[handle] else { return false }
+            if command.nvAccess == .write { return index.publicArea.attributes.contains(.authWrite) }
+            // A PIN index authorizes nothing before it is written, and as often as its limit says (Part 1, 37.2.7).
+            if index.isPIN { return index.isWritten && index.pin.count < index.pin.limit }
+            return index.publicArea.attributes.contains(.authRead)
         default: return false
         }
     }
 
     /// Whether a policy may authorize this command for the entity.
-    func isPolicyAvailable(_ handle: TPMHandle, command: TPMCommandCode) -> Bool {
+    func isPolicyAvailable(_ handle: TPMHandle, role: AuthRole, command: TPMCommandCode) -> Bool {
         switch handle.kind {
         case .transient, .persistent: return (try? object(handle)).map { !$0.isPublicOnly } ?? false
+        case .pcr: return PCRAttributes.of(Int(handle.index)).isInAuthGroup
         case .nvIndex:
-            guard let attributes = durable.nv[handle]?.publicArea.attributes else { return false }
-            switch command.nvAccess {
-            case .write: return attributes.contains(.policyWrite)
-            case .read: return attributes.contains(.policyRead)
-            case .other: return true
-            }
+            guard let area = durable.nv[handle]?.publicArea, !area.authPolicy.isEmpty else { return false }
+            if isPolicyRequired(handle, role: role) { return true }
+            return area.attributes.contains(command.nvAccess == .write ? .policyWrite : .policyRead)
         default: return authPolicy(of: handle) != nil
         }
     }
@@ -149,7 +147,7 @@ extension VirtualTPM {
     /// Whether nothing but a policy session will do (Part 1, 19.2: roles ADMIN and DUP).
     func isPolicyRequired(_ handle: TPMHandle, role: AuthRole) -> Bool {
         switch role {
-        case .user: return false
+        case .user: return handle.kind == .pcr && authPolicy(of: handle) != nil
         case .dup: return true
         case .admin:
             if handle.kind == .nvIndex { return true }
@@ -181,7 +179,7 @@ extension VirtualTPM {
     func pcrDigest(_ selection: [PCRSelection], hash: HashAlgorithm) throws(TPMRC) -> [UInt8] {
         let values = try pcrs.values()
         var context = HashContext(hash)
-        for bank in selection {
+        for bank in volatile.banks.present(selection) {
             for pcr in bank.pcrs { context.update(values.digest(bank.hash, pcr)) }
         }
         return context.finished()
@@ -219,14 +217,13 @@ extension HandleKind {
 }
 
 extension TPMCommandCode {
-    enum NVAccess { case read, write, other }
+    enum NVAccess { case read, write }
 
     /// What an index's own authorization is used for: TPMA_NV tells reading from writing (Part 2, 13.4).
     var nvAccess: NVAccess {
         switch self {
         case .nvWrite, .nvIncrement, .nvSetBits, .nvExtend, .nvWriteLock: .write
-        case .nvRead, .nvReadLock, .nvCertify, .policyNV: .read
-        default: .other
+        default: .read
         }
     }
 }

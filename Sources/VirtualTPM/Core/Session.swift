@@ -106,4 +106,6 @@ struct AppliedSession {
     var isPasswordPolicy = false
 
     var isPassword: Bool { handle == .password }
+    /// The entity's authValue took part in the authorization.
+    var usesAuthValue: Bool { includesAuthValue || isPasswordPolicy }
 }

@@ -119,6 +119,13 @@ struct VolatileState {
     /// What Clock was at a moment of the clock service's clock.
     var clockAnchor: (clock: UInt64, at: UInt64)
     var recovery = RecoveryTimers()
+    /// The PCRs that this boot has, and whether PCR_Allocate wants others for the next.
+    var banks = PCRBanks.all
+    var isReallocated = false
+    /// PCR_SetAuthValue: of the one group of PCRs that has one
+    var pcrAuthValue = Secret.empty
+    /// VPCRValues.dynamicLaunches, as far as restartCount has them.
+    var countedLaunches: UInt32 = 0
     /// TPMA_STARTUP_CLEAR.orderly: the last Shutdown was good for this Startup.
     var isStartOrderly = false
     /// Rises with every TPM Restart: contexts of stClear objects from before are worthless.
@@ -137,6 +144,7 @@ struct VolatileState {
 /// Volatile parts that a TPM Resume (and in part a TPM Restart) takes back.
 struct KeptState {
     var hierarchies: VolatileHierarchies
+    var pcrAuthValue: Secret
     var sessions: SessionTable
     var clearCount: UInt32
 }

@@ -146,7 +146,7 @@ extension VirtualTPM {
     ) throws(TPMRC) -> CreationEvidence {
         guard let hashAlgorithm = request.template.nameAlgorithm else { throw .hash }
         let data = CreationData(
-            pcrSelect: request.creationPCR, pcrDigest: try pcrDigest(request.creationPCR, hash: hashAlgorithm),
+            pcrSelect: volatile.banks.present(request.creationPCR), pcrDigest: try pcrDigest(request.creationPCR, hash: hashAlgorithm),
             locality: LocalityAttributes(locality: try pcrs.values().locality),
             parentNameAlgorithm: parent?.publicArea.nameAlgorithm, parentName: parent?.name ?? hierarchy.wire,
             parentQualifiedName: parent?.qualifiedName ?? hierarchy.wire, outsideInfo: request.outsideInfo)

@@ -10,13 +10,16 @@ struct DurableState {
     var hierarchies = HierarchyState()
     var lockout = LockoutState()
     var clock = ClockState()
+    var settings = PlatformSettings()
     var nv: [TPMHandle: NVIndex] = [:]
+    /// The highest count that a counter had which is no more: no new one begins below it.
+    var deletedCount: UInt64 = 0
     var persistent: [TPMHandle: LoadedObject] = [:]
     /// Primaries that were made before (design: "Primaries are remembered"), by primary key digest.
     var primaries: [[UInt8]: RememberedPrimary] = [:]
 
     enum Record: Hashable {
-        case hierarchies, lockout, clock
+        case hierarchies, lockout, clock, settings, deletedCount
         case nv(TPMHandle)
         case persistent(TPMHandle)
         case primary([UInt8])
@@ -26,6 +29,8 @@ struct DurableState {
             case .hierarchies: RecordKey(kind: 1)
             case .lockout: RecordKey(kind: 2)
             case .clock: RecordKey(kind: 3)
+            case .settings: RecordKey(kind: 7)
+            case .deletedCount: RecordKey(kind: 8)
             case .nv(let handle): RecordKey(kind: 4, id: handle.wire)
             case .persistent(let handle): RecordKey(kind: 5, id: handle.wire)
             case .primary(let digest): RecordKey(kind: 6, id: digest)
@@ -37,6 +42,8 @@ struct DurableState {
             case (1, 0): self = .hierarchies
             case (2, 0): self = .lockout
             case (3, 0): self = .clock
+            case (7, 0): self = .settings
+            case (8, 0): self = .deletedCount
             case (4, 4), (5, 4):
                 guard let handle = try? TPMHandle(wire: key.id) else { return nil }
                 self = key.kind == 4 ? .nv(handle) : .persistent(handle)
@@ -58,6 +65,8 @@ struct DurableState {
         case .hierarchies: hierarchies.wire
         case .lockout: lockout.wire
         case .clock: clock.wire
+        case .settings: settings.wire
+        case .deletedCount: deletedCount.wire
         case .nv(let handle): nv[handle]?.wire
         case .persistent(let handle): persistent[handle].map { ObjectRecord($0).wire }
         case .primary(let digest): primaries[digest]?.wire
@@ -71,6 +80,8 @@ struct DurableState {
             case .hierarchies: hierarchies = try HierarchyState(wire: value)
             case .lockout: lockout = try LockoutState(wire: value)
             case .clock: clock = try ClockState(wire: value)
+            case .settings: settings = try PlatformSettings(wire: value)
+            case .deletedCount: deletedCount = try UInt64(wire: value)
             case .nv(let handle): nv[handle] = try NVIndex(wire: value)
             case .persistent(let handle): persistent[handle] = try ObjectRecord(wire: value).object(device: device)
             case .primary(let digest): primaries[digest] = try RememberedPrimary(wire: value)

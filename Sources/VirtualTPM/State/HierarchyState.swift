@@ -7,6 +7,9 @@ import Wire
 struct HierarchyPolicy: Equatable {
     var hash: HashAlgorithm?
     var digest: [UInt8] = []
+
+    /// The digest has the size of its algorithm's.
+    var isWhole: Bool { digest.count == hash?.digestSize ?? 0 }
 }
 
 /// What lasts of a hierarchy. The seed itself does not exist: a primary is remembered under its seed's id, so a new id makes
@@ -79,6 +82,17 @@ struct VolatileHierarchies {
     var nullSeed = Secret(randomBytes(32))
     /// The primaries that the chip made for the NULL hierarchy.
     var nullPrimaries: [[UInt8]: RememberedPrimary] = [:]
+
+    /// - Parameter hierarchy: TPMI_RH_ENABLES (Part 2, 9.15)
+    mutating func set(_ hierarchy: TPMHandle, enabled: Bool) {
+        switch hierarchy {
+        case .owner: shEnable = enabled
+        case .endorsement: ehEnable = enabled
+        case .platform: phEnable = enabled
+        case .platformNV: phEnableNV = enabled
+        default: break
+        }
+    }
 
     func isEnabled(_ hierarchy: TPMHandle) -> Bool {
         switch hierarchy {

@@ -9,6 +9,8 @@ struct LockoutState: WireCodable, Equatable {
     var lockoutRecovery: UInt32 = 1000
     /// False after a failed use of lockoutAuth, until lockoutRecovery has passed.
     var lockoutAuthEnabled = true
+    /// How far both recoveries had come at the last Shutdown, in milliseconds: a guest that restarts often recovers too.
+    var recovered = RecoveryProgress()
 
     init() {}
     init(from reader: inout WireReader) throws(WireError) {
@@ -17,6 +19,7 @@ struct LockoutState: WireCodable, Equatable {
         recoveryTime = try reader.u32()
         lockoutRecovery = try reader.u32()
         lockoutAuthEnabled = try reader.flag()
+        recovered = RecoveryProgress(failedTries: try reader.u64(), lockoutAuth: try reader.u64())
     }
     func encode(to writer: inout WireWriter) {
         writer.u32(failedTries)
@@ -24,8 +27,18 @@ struct LockoutState: WireCodable, Equatable {
         writer.u32(recoveryTime)
         writer.u32(lockoutRecovery)
         writer.flag(lockoutAuthEnabled)
+        writer.u64(recovered.failedTries)
+        writer.u64(recovered.lockoutAuth)
     }
 
     /// No further try of a DA-protected entity until a recovery or a reset.
     var isLockedOut: Bool { maxTries == 0 || failedTries >= maxTries }
+}
+
+/// How long each of the two recoveries has run, in milliseconds.
+struct RecoveryProgress: Equatable {
+    /// Since the last failed authorization, or the last decrement of failedTries.
+    var failedTries: UInt64 = 0
+    /// Since the last failed use of lockoutAuth.
+    var lockoutAuth: UInt64 = 0
 }

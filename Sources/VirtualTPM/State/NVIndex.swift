@@ -3,7 +3,7 @@ import TPMCrypto
 import TPMWire
 import Wire
 
-struct NVIndex: WireCodable {
+struct NVIndex: WireCodable, Equatable {
     var publicArea: NVPublic
     var authValue: Secret
     /// As many bytes as publicArea.dataSize; meaningless until TPMA_NV_WRITTEN.
@@ -29,5 +29,22 @@ struct NVIndex: WireCodable {
         writer.value(publicArea)
         writer.sized16(authValue.bytes)
         writer.sized16(data)
+    }
+}
+
+extension NVIndex {
+    var isWritten: Bool { publicArea.attributes.contains(.written) }
+    var type: NVAttributes.IndexType? { publicArea.attributes.indexType }
+    var isPIN: Bool { type == .pinFail || type == .pinPass }
+
+    /// The data of a counter or bit field; 0 where it was not written.
+    var integer: UInt64 {
+        isWritten ? data.prefix(8).reduce(0) { $0 << 8 | UInt64($1) } : 0
+    }
+
+    /// TPMS_NV_PIN_COUNTER_PARAMETERS (Part 2, 13.3): the data of a PIN index.
+    var pin: (count: UInt32, limit: UInt32) {
+        get { (UInt32(truncatingIfNeeded: integer >> 32), UInt32(truncatingIfNeeded: integer)) }
+        set { data = newValue.count.wire + newValue.limit.wire }
     }
 }
