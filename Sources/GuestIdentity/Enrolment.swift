@@ -71,18 +71,19 @@ package enum GuestEnrolment {
         try Files.makeDirectory(directory, mode: 0o700)
         let owner = geteuid() == 0 ? uid : nil
         if let owner, chown(directory, owner, gid_t.max) != 0 { throw .system(.cannotCreate, "give away", directory) }
-        let key = IdentityKey.generate()
-        try writeIdentity(key, in: directory, owner: owner)
-        let registration = Registration(name: name, publicKey: key.publicKey, uid: uid)
-        try Files.write(instance.registration(name), registration.wire, mode: 0o644, replacing: false)
-        return registration.guest
-    }
-
-    private static func writeIdentity(_ key: IdentityKey, in directory: String, owner: uid_t?) throws(Failure) {
         let path = identityPath(in: directory)
         guard access(path, F_OK) != 0 else {
             throw Failure(.cannotCreate, "\(path) exists: a guest lives there already; choose another directory, or move the file away")
         }
+        let key = IdentityKey.generate()
+        let registration = Registration(name: name, publicKey: key.publicKey, uid: uid)
+        // The registration first: a crash in between leaves a name without a guest, but never a guest that nobody knows.
+        try Files.write(instance.registration(name), registration.wire, mode: 0o644, replacing: false)
+        try writeIdentity(key, to: path, owner: owner)
+        return registration.guest
+    }
+
+    private static func writeIdentity(_ key: IdentityKey, to path: String, owner: uid_t?) throws(Failure) {
         var bytes = [identityVersion] + key.privateKey.bytes
         defer { wipe(&bytes) }
         try Files.write(path, bytes, mode: 0o600, replacing: false, owner: owner)

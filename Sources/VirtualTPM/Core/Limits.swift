@@ -12,7 +12,7 @@ package struct Limits: Sendable {
     package var nvIndices = 256
     package var persistentObjects = 64
     /// Remembered primaries; past it CreatePrimary of a new template fails (TPM_RC_OBJECT_MEMORY)
-    package var primaries = 64
+    package var primaries = 256
     package init() {}
 
     /// TPM_PT_MAX_COMMAND_SIZE and TPM_PT_MAX_RESPONSE_SIZE, in bytes
