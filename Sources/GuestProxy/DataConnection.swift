@@ -38,10 +38,12 @@ package final class DataConnection {
     /// The largest command with its header; what is longer is answered TPM_RC_COMMAND_SIZE in parts, as it comes.
     private static let bufferSize = CommandFrame.headerSize + 4096
     /// How long the rest of a command that has begun may take, in milliseconds.
-    private static let patience: Int32 = 500
+    package static let patience: Int32 = 500
 
     package let descriptor: Descriptor
     private let allowsHeader: Bool
+    /// The beginning of a command whose rest is still to come.
+    private var partial: [UInt8] = []
     private var buffer = [UInt8](repeating: 0, count: bufferSize)
 
     package init(_ descriptor: Descriptor, allowsHeader: Bool) {
@@ -49,18 +51,40 @@ package final class DataConnection {
         self.allowsHeader = allowsHeader
     }
 
-    /// Serves one command; false when the client is gone.
+    /// Serves one command, or takes a part of one; false when the client is gone.
     ///
-    /// The command stays in the socket until it is executed: should the proxy die of it, the next one finds it there and
-    /// answers TPM_RC_RETRY (`answerInterrupted`).
+    /// A command that came whole stays in the socket until it is executed: should the proxy die of it, the next one finds it
+    /// there and answers TPM_RC_RETRY (`answerInterrupted`).
     package func serve(_ execute: (_ command: [UInt8], _ locality: UInt8?) -> [UInt8]) -> Bool {
+        guard partial.isEmpty else { return takePart(execute) }
         let present = recv(descriptor.raw, &buffer, buffer.count, Int32(MSG_PEEK))
         guard present > 0 else { return present < 0 && errno == EINTR }
         guard let frame = CommandFrame(buffer[..<present], allowsHeader: allowsHeader), frame.needed <= present else {
-            return serveInPieces(execute)
+            return takePart(execute)
         }
         let response = execute(Array(buffer[frame.start..<present]), frame.locality)
         return recv(descriptor.raw, &buffer, present, 0) == present && respond(response, frame)
+    }
+
+    /// Whether the rest of a command is awaited; after `patience` comes `endWaiting`.
+    package var isMidway: Bool { !partial.isEmpty }
+
+    /// The rest did not come: what there is is for the TPM to refuse, if it is a command at all.
+    package func endWaiting(_ execute: ([UInt8], UInt8?) -> [UInt8]) -> Bool {
+        guard let frame = CommandFrame(partial, allowsHeader: allowsHeader) else { return true }
+        let command = Array(partial[frame.start...])
+        partial = []
+        return respond(execute(command, frame.locality), frame)
+    }
+
+    private func takePart(_ execute: ([UInt8], UInt8?) -> [UInt8]) -> Bool {
+        let count = recv(descriptor.raw, &buffer, buffer.count - partial.count, 0)
+        guard count > 0 else { return count < 0 && errno == EINTR }
+        partial += buffer[..<count]
+        guard let frame = CommandFrame(partial, allowsHeader: allowsHeader) else { return true }
+        // More than any command is not waited for, so there is always room for another part.
+        let isComplete = frame.needed <= partial.count || frame.needed > buffer.count
+        return isComplete ? endWaiting(execute) : true
     }
 
     /// A command that a former proxy left in the socket when it died.
@@ -68,27 +92,6 @@ package final class DataConnection {
         let count = recv(descriptor.raw, &buffer, buffer.count, Int32(MSG_DONTWAIT))
         guard count > 0, let frame = CommandFrame(buffer[..<count], allowsHeader: allowsHeader) else { return }
         _ = respond(response, frame)
-    }
-
-    /// The rest of the command may come late, or never: then what there is is for the TPM to refuse.
-    private func serveInPieces(_ execute: ([UInt8], UInt8?) -> [UInt8]) -> Bool {
-        var count = 0
-        while true {
-            let frame = CommandFrame(buffer[..<count], allowsHeader: allowsHeader)
-            if let frame, frame.needed <= count || frame.needed > buffer.count || !waitForMore() {
-                return respond(execute(Array(buffer[frame.start..<count]), frame.locality), frame)
-            }
-            // SAFETY: `count` is below the buffer's size: a larger `needed` ended the loop above.
-            let more = buffer.withUnsafeMutableBytes { read(descriptor.raw, $0.baseAddress! + count, $0.count - count) }
-            if more < 0 && errno == EINTR { continue }
-            guard more > 0 else { return false }
-            count += more
-        }
-    }
-
-    private func waitForMore() -> Bool {
-        var polled = pollfd(fd: descriptor.raw, events: Int16(POLLIN), revents: 0)
-        return poll(&polled, 1, Self.patience) > 0
     }
 
     /// With a header before the command, the response stands between its length and a 32-bit 0.

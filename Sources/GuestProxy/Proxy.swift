@@ -48,20 +48,24 @@ package final class Proxy {
                 pollfd(fd: port.channel.descriptor.raw, events: Int16(POLLIN), revents: 0),
                 pollfd(fd: data?.descriptor.raw ?? listener?.descriptor.raw ?? -1, events: Int16(POLLIN), revents: 0),
             ]
-            guard poll(&polled, 2, port.hasPostponed ? 0 : -1) >= 0 || errno == EINTR else { return }
+            let patience = data?.isMidway == true ? DataConnection.patience : -1
+            let ready = poll(&polled, 2, port.hasPostponed ? 0 : patience)
+            guard ready >= 0 || errno == EINTR else { return }
             if polled[0].revents != 0 || port.hasPostponed {
                 guard let message = port.receive() else { return }
                 answer(message)
             } else if polled[1].revents != 0 {
-                if data == nil { acceptClient() } else { serveCommand() }
+                if data == nil { acceptClient() } else { serveData { $0.serve($1) } }
+            } else if ready == 0 {
+                serveData { $0.endWaiting($1) }
             }
         }
     }
 
-    private func serveCommand() {
+    private func serveData(_ turn: (DataConnection, ([UInt8], UInt8?) -> [UInt8]) -> Bool) {
         guard let data else { return }
-        let goesOn = data.serve { [tpm] (command, locality) in tpm.execute(command, locality: locality) }
-        let isLast = listener?.disconnects ?? false && done === listener?.done
+        let goesOn = turn(data) { [tpm] (command, locality) in tpm.execute(command, locality: locality) }
+        let isLast = listener?.disconnects == true && done === listener?.done && !data.isMidway
         if !goesOn || isLast { endData() }
     }
 

@@ -48,9 +48,11 @@ private let header: [UInt8] = [0, 0, 0, 8, 3, 0, 0, 0, 12]
         return Array(buffer.prefix(max(0, count)))
     }
     /// What the TPM was given in one turn.
-    private func served() -> (goesOn: Bool, commands: [[UInt8]]) {
+    private func served() -> (goesOn: Bool, commands: [[UInt8]]) { turn(connection.serve) }
+    private func waitedInVain() -> (goesOn: Bool, commands: [[UInt8]]) { turn(connection.endWaiting) }
+    private func turn(_ turn: (([UInt8], UInt8?) -> [UInt8]) -> Bool) -> (goesOn: Bool, commands: [[UInt8]]) {
         var commands: [[UInt8]] = []
-        let goesOn = connection.serve { (command, _) in
+        let goesOn = turn { (command, _) in
             commands.append(command)
             return response
         }
@@ -91,7 +93,29 @@ private let header: [UInt8] = [0, 0, 0, 8, 3, 0, 0, 0, 12]
         var long = command
         long[5] = 20
         send(long)
-        #expect(served().commands == [long])
+        #expect(served() == (true, []))
+        #expect(connection.isMidway)
+        #expect(waitedInVain() == (true, [long]))
+        #expect(!connection.isMidway)
+    }
+
+    @Test func aCommandMayComeInPieces() {
+        let whole = header + command
+        for cut in 1..<whole.count {
+            send(Array(whole[..<cut]))
+            #expect(served() == (true, []))
+            send(Array(whole[cut...]))
+            #expect(served() == (true, [command]))
+            #expect(received() == [0, 0, 0, 10] + response + [0, 0, 0, 0])
+        }
+    }
+
+    @Test func aFewBytesAreNoCommandHoweverLongOneWaits() {
+        send([0x80, 0x01])
+        #expect(served() == (true, []))
+        #expect(waitedInVain() == (true, []))
+        send(Array(command[2...]))
+        #expect(served() == (true, [command]))
     }
 
     @Test func whatAProxyDiedOfIsAnsweredByTheNext() {
