@@ -104,7 +104,7 @@ struct Bench {
 
     private func startBroker() throws(BenchError) -> RunningProgram {
         let broker = try RunningProgram(arguments.programs + "/paratpmctl", ["run", "--dir", directory], output: log)
-        for _ in 0..<300 {
+        for _ in 0..<600 {
             if (try? control(["status"])) != nil { return broker }
             usleep(100_000)
         }

@@ -40,9 +40,9 @@ final class TPMClient {
         return client
     }
 
-    /// Retries while the program at the other end is starting, for 10 seconds at most.
+    /// Retries while the program at the other end is starting, for a minute at most.
     private static func connected(_ path: String) throws(BenchError) -> Descriptor {
-        let deadline = Clock.now() + 10_000_000_000
+        let deadline = Clock.now() + 60_000_000_000
         while true {
             let descriptor = Descriptor(owning: Glibc.socket(AF_UNIX, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0))
             if withUnixAddress(path, { connect(descriptor.raw, $0, $1) }) == 0 { return descriptor }

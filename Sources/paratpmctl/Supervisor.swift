@@ -21,7 +21,7 @@ struct Program {
 
 final class Supervisor {
     /// Milliseconds that a program has to become ready, and to end after SIGTERM.
-    private static let readyLimit: Int64 = 30_000
+    private static let readyLimit: Int64 = 60_000
     private static let stopLimit: Int64 = 5_000
     /// A child that lived this long has not died quickly, and its restarts are counted anew.
     private static let quickDeath: Int64 = 2_000

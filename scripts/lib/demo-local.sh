@@ -12,7 +12,7 @@ start_guests() {
     "$work/bin/swtpm" socket --tpm2 --server "type=tcp,port=$port" --ctrl "type=tcp,port=$((port + 1))" \
       --tpmstate "dir=$PARATPM_DIR/guests/$name" --flags not-need-init,startup-clear 2>"$work/$name.log" &
     started+=($!)
-    wait_for 10 answers $((port + 1)) || die "$name's TPM does not start"
+    wait_for 60 answers $((port + 1)) || die "$name's TPM does not start"
     tcti[$name]=swtpm:host=127.0.0.1,port=$port
     mkdir "$work/$name"
   done

@@ -20,7 +20,7 @@ start_machine() {
   local control=$work/$1.sock line=$work/$1-line
   "$programs/paratpmctl" guest run "$1" --ctrl "$control" 2>"$work/$1.log" &
   started+=($!)
-  wait_for 10 test -S "$control" || die "$1's TPM does not start"
+  wait_for 60 test -S "$control" || die "$1's TPM does not start"
   mkfifo "$line.in" "$line.out"
   qemu-system-x86_64 -machine q35 -accel "$2" -cpu max -smp 1 -m 384 -nodefaults -display none -no-reboot \
     -kernel "$image/vmlinuz" -initrd "$image/initramfs" -append "console=ttyS0 quiet panic=-1" \

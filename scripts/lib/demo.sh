@@ -55,7 +55,7 @@ chip_facts() {
   swtpm socket --tpm2 --server "type=tcp,port=$port" --ctrl "type=tcp,port=$((port + 1))" --tpmstate "dir=$copy" \
     --flags "not-need-init${2:+,startup-clear}" &
   local chip=$!
-  wait_for 5 answers $((port + 1)) || die "the chip's copy does not start"
+  wait_for 60 answers $((port + 1)) || die "the chip's copy does not start"
   (
     export TPM2TOOLS_TCTI=swtpm:host=127.0.0.1,port=$port
     tpm2_getcap handles-persistent | sed 's/^- /persistent handle /'
@@ -76,7 +76,7 @@ chip_facts_now() {
 start_broker() {
   "$programs/paratpmctl" run >"$work/broker.out" 2>"$work/broker.log" &
   started+=($!)
-  wait_for 30 grep -q '^ready$' "$work/broker.out" || { cat "$work/broker.log" >&2; die "the broker does not become ready"; }
+  wait_for 60 grep -q '^ready$' "$work/broker.out" || { cat "$work/broker.log" >&2; die "the broker does not become ready"; }
 }
 
 # Everything that was started, the last first; then the temporary folder.
