@@ -30,10 +30,16 @@ package final class PCRServer {
     /// A guest comes into being when its door first says something about it, without power.
     private func guest(of known: KnownGuest) throws(CallStatus) -> GuestPCRs {
         if let guest = guests[known.id] { return guest }
+        if guests.count >= guestsMax { dropUnconnected() }
         guard guests.count < guestsMax else { throw .quota }
         guard let guest = GuestPCRs() else { throw .unavailable }
         guests[known.id] = guest
         return guest
+    }
+
+    /// Guests whose proxy is gone have no power, and give way when there is no more room. (A proxy's connection holds its guest.)
+    private func dropUnconnected() {
+        for id in Array(guests.keys) where isKnownUniquelyReferenced(&guests[id]) { guests[id] = nil }
     }
 
     private var channelRoute: Route<Connection> {
