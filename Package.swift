@@ -50,7 +50,7 @@ let package = Package(
         library("SystemMap", ["TPMWire", "IPC"]),
 
         // Floor 3: the guest's TPM, and the arithmetic of policy sessions.
-        library("EnhancedAuthorization", ["TPMWire", "CryptoBase", "SystemMap"]),
+        library("EnhancedAuthorization", ["TPMWire", "TPMCrypto", "SystemMap"]),
         library("VirtualTPM", ["TPMWire", "TPMCrypto", "SystemMap", "EnhancedAuthorization"]),
 
         // Floor 4: the roles.

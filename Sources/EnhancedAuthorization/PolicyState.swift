@@ -1,4 +1,5 @@
 // What a policy session knows, and its wire form inside a token.
+import SystemMap
 import TPMWire
 import Wire
 
@@ -10,21 +11,25 @@ package struct PolicyState: WireCodable, Sendable, Equatable {
     package let hash: HashAlgorithm
     /// A trial session computes a digest and checks nothing; it authorizes nothing.
     package let isTrial: Bool
-    /// The session's first nonceTPM
-    package let nonceTPM: [UInt8]
-    /// The guest's time when the session started, in milliseconds
-    package let startTime: UInt64
+    package let startTime: GuestTime
 
     // What Policy commands add, and PolicyRestart takes away
 
     package internal(set) var policyDigest: [UInt8]
     package internal(set) var proof: Proof = .none
     package internal(set) var commandCode: TPMCommandCode?
-    package internal(set) var binding: Binding = .none
+    package internal(set) var binding: Binding?
+    /// PolicyTemplate came. (A cpHash of the same value may have taken the binding over.)
+    package internal(set) var isTemplateSet = false
     /// The generation of the guest's vPCRs that PolicyPCR saw (pcrUpdateCounter in a chip).
     package internal(set) var pcrGeneration: UInt64?
-    /// The guest's time after which the session authorizes no more, in milliseconds
+    /// The guest's time, of the session's own epoch, after which it authorizes no more, in milliseconds
     package internal(set) var timeout: UInt64?
+    /// The localities at which the command may come
+    package internal(set) var locality: LocalityAttributes?
+    package internal(set) var isPhysicalPresenceNeeded = false
+    /// What TPMA_NV_WRITTEN of the index must be
+    package internal(set) var nvWritten: Bool?
 
     /// What the caller must know besides, of the entity it uses.
     package enum Proof: UInt8, Sendable {
@@ -35,71 +40,71 @@ package struct PolicyState: WireCodable, Sendable, Equatable {
         case password = 2
     }
 
-    /// cpHash, nameHash and templateHash share one place: a session has at most one of them.
-    package enum Binding: Sendable, Equatable {
-        case none
-        case cpHash([UInt8])
+    /// A digest that the command must have: cpHash, nameHash, template and parameters share one place.
+    package struct Binding: Sendable, Equatable {
+        package let kind: PolicyBinding
+        package let digest: [UInt8]
     }
 
     package var isAuthValueNeeded: Bool { proof == .authValue }
     package var isPasswordNeeded: Bool { proof == .password }
 
     /// The state after TPM2_StartAuthSession (Part 3, 11.1): policyDigest is all zero.
-    package init(hash: HashAlgorithm, isTrial: Bool, nonceTPM: [UInt8], startTime: UInt64) {
+    package init(hash: HashAlgorithm, isTrial: Bool, startTime: GuestTime) {
         self.hash = hash
         self.isTrial = isTrial
-        self.nonceTPM = nonceTPM
         self.startTime = startTime
         policyDigest = [UInt8](repeating: 0, count: hash.digestSize)
     }
 
     /// Changes with the fields below: a token of another version is no token.
-    private static let version: UInt8 = 1
+    private static let version: UInt8 = 2
 
     package init(from reader: inout WireReader) throws(WireError) {
         guard try reader.u8() == Self.version else { throw .invalid(0) }
         hash = try reader.value()
         isTrial = try reader.flag()
-        nonceTPM = try reader.sized16(max: HashAlgorithm.largestDigest)
-        startTime = try reader.u64()
+        startTime = try reader.value()
         policyDigest = try reader.bytes(hash.digestSize)
         guard let proof = Proof(rawValue: try reader.u8()) else { throw .invalid(0) }
         self.proof = proof
         commandCode = try reader.optional()
-        binding = try reader.value()
+        binding = try reader.optional()
+        isTemplateSet = try reader.flag()
         pcrGeneration = try reader.optional()
         timeout = try reader.optional()
+        locality = try reader.optional()
+        isPhysicalPresenceNeeded = try reader.flag()
+        nvWritten = try reader.flag() ? try reader.flag() : nil
     }
     package func encode(to writer: inout WireWriter) {
         writer.u8(Self.version)
         writer.value(hash)
         writer.flag(isTrial)
-        writer.sized16(nonceTPM)
-        writer.u64(startTime)
+        writer.value(startTime)
         writer.raw(policyDigest)
         writer.u8(proof.rawValue)
         writer.optional(commandCode)
-        writer.value(binding)
+        writer.optional(binding)
+        writer.flag(isTemplateSet)
         writer.optional(pcrGeneration)
         writer.optional(timeout)
+        writer.optional(locality)
+        writer.flag(isPhysicalPresenceNeeded)
+        writer.flag(nvWritten != nil)
+        if let nvWritten { writer.flag(nvWritten) }
     }
 }
 
 extension PolicyState.Binding: WireCodable {
     package init(from reader: inout WireReader) throws(WireError) {
-        switch try reader.u8() {
-        case 0: self = .none
-        case 1: self = .cpHash(try reader.sized16(max: HashAlgorithm.largestDigest))
-        default: throw .invalid(0)
-        }
+        guard let kind = PolicyBinding(rawValue: try reader.u8()) else { throw .invalid(0) }
+        self.kind = kind
+        digest = try reader.sized16(max: HashAlgorithm.largestDigest)
     }
     package func encode(to writer: inout WireWriter) {
-        switch self {
-        case .none: writer.u8(0)
-        case .cpHash(let digest):
-            writer.u8(1)
-            writer.sized16(digest)
-        }
+        writer.u8(kind.rawValue)
+        writer.sized16(digest)
     }
 }
 

@@ -14,6 +14,13 @@ package struct PCRReading: Sendable {
     }
 }
 
+/// What PolicySigned and PolicySecret answer when they were asked for a ticket.
+package struct GivenTicket: Sendable {
+    /// TPM2B_TIMEOUT
+    package let timeout: [UInt8]
+    package let ticket: Ticket
+}
+
 extension PolicyState {
     /// The PCRs whose values `apply` needs for this step; nil: none.
     package func pcrsNeeded(for step: PolicyStep) -> [PCRSelection]? {
@@ -24,10 +31,12 @@ extension PolicyState {
 
     /// One Policy command.
     /// - Parameter pcrs: present where `pcrsNeeded` asks for it.
-    /// - Returns: what the command's ticket shall say; nil where it returns none, or a NULL ticket.
+    /// - Returns: the command's ticket; nil where it returns none, or a NULL ticket.
     /// - Throws: the command's response code, with its parameter number; nothing has changed then.
     @discardableResult
-    package mutating func apply(_ step: PolicyStep, pcrs: PCRReading? = nil) throws(TPMRC) -> AuthorizationTicket? {
+    package mutating func apply(
+        _ step: PolicyStep, at moment: PolicyMoment, mint: TicketMint, pcrs: PCRReading? = nil
+    ) throws(TPMRC) -> GivenTicket? {
         switch step {
         case .restart: restart()
         case .pcr(let expected, let selection): try policyPCR(expected, selection, pcrs)
@@ -35,19 +44,33 @@ extension PolicyState {
         case .password: policyProof(.password)
         case .commandCode(let code): try policyCommandCode(code)
         case .or(let digests): try policyOR(digests)
-        case .secret(let entityName, let hierarchy, let policyRef, let cpHash, let nonce, let expiration, let now):
-            return try policySecret(
-                Authorization(
-                    command: .policySecret, ticketTag: StructureTag.authSecret, entityName: entityName, hierarchy: hierarchy,
-                    policyRef: policyRef, cpHash: cpHash, nonce: nonce, expiration: expiration),
-                now: now)
+        case .secret(let entityName, let hierarchy, let terms):
+            return try policySecret(entityName, hierarchy, terms, moment, mint)
+        case .signed(let key, let evidence, let hierarchy, let terms):
+            return try policySigned(key, evidence, hierarchy, terms, moment, mint)
+        case .ticket(let ticket, let proofDigest, let timeout, let entityName, let terms):
+            try policyTicket(ticket, TicketHierarchy(ticket.hierarchy, proofDigest: proofDigest), timeout, entityName, terms, moment, mint)
+        case .locality(let locality): try policyLocality(locality)
+        case .physicalPresence: policyPhysicalPresence()
+        case .bind(let kind, let digest): try policyBind(kind, digest)
+        case .duplicationSelect(let objectName, let newParentName, let includeObject):
+            try policyDuplicationSelect(objectName, newParentName, includeObject)
+        case .authorize(let approvedPolicy, let policyRef, let keyName, let ticket, let proofDigest):
+            let hierarchy = TicketHierarchy(ticket.hierarchy, proofDigest: proofDigest)
+            try policyAuthorize(approvedPolicy, policyRef, keyName, ticket, hierarchy, mint)
+        case .nvWritten(let isWritten): try policyNvWritten(isWritten)
+        case .nv(let indexName, let actual, let comparison): try policyNV(indexName, actual, comparison)
+        case .counterTimer(let actual, let comparison): try policyCounterTimer(actual, comparison)
+        case .capability(let capability, let property, let actual, let comparison):
+            try policyCapability(capability, property, actual, comparison)
+        case .authorizeNV(let indexName, let approved): try policyAuthorizeNV(indexName, approved)
         }
         return nil
     }
 
     /// TPM2_PolicyRestart (11.2)
     private mutating func restart() {
-        self = PolicyState(hash: hash, isTrial: isTrial, nonceTPM: nonceTPM, startTime: startTime)
+        self = PolicyState(hash: hash, isTrial: isTrial, startTime: startTime)
     }
 
     /// TPM2_PolicyPCR (23.7)
@@ -85,67 +108,89 @@ extension PolicyState {
     private mutating func policyOR(_ branches: [[UInt8]]) throws(TPMRC) {
         guard (2...PolicyStep.orMax).contains(branches.count) else { throw .size.parameter(1) }
         guard isTrial || branches.contains(policyDigest) else { throw .value.parameter(1) }
-        policyDigest = [UInt8](repeating: 0, count: hash.digestSize)
+        clearDigest()
         extend(.policyOR, branches.flatMap { $0 })
     }
 
+    /// TPM2_PolicyLocality (23.8): what the localities of several such commands have in common. Extended ones (above 31) stand
+    /// alone.
+    private mutating func policyLocality(_ given: LocalityAttributes) throws(TPMRC) {
+        let former = locality ?? (given.isExtended ? given : LocalityAttributes(rawValue: 0x1F))
+        guard former.isExtended == given.isExtended else { throw .range.parameter(1) }
+        guard !given.isExtended || former == given else { throw .range.parameter(1) }
+        let common = LocalityAttributes(rawValue: former.rawValue & given.rawValue)
+        guard common.rawValue != 0 else { throw .range.parameter(1) }
+        extend(.policyLocality, [given.rawValue])
+        locality = common
+    }
+
+    /// TPM2_PolicyPhysicalPresence (23.12)
+    private mutating func policyPhysicalPresence() {
+        extend(.policyPhysicalPresence)
+        isPhysicalPresenceNeeded = true
+    }
+
+    /// TPM2_PolicyNvWritten (23.20)
+    private mutating func policyNvWritten(_ isWritten: Bool) throws(TPMRC) {
+        guard nvWritten == nil || nvWritten == isWritten else { throw .value.parameter(1) }
+        extend(.policyNvWritten, [isWritten ? 1 : 0])
+        nvWritten = isWritten
+    }
+
     /// policyDigest = H(policyDigest || TPM_CC || arguments)
-    private mutating func extend(_ command: TPMCommandCode, _ arguments: [UInt8]...) {
+    mutating func extend(_ command: TPMCommandCode, _ arguments: [UInt8]...) {
         policyDigest = digest(hash, policyDigest, command.wire, arguments.flatMap { $0 })
     }
+
+    /// Back to where a session starts, as commands do that stand for whatever led to them.
+    mutating func clearDigest() { policyDigest = [UInt8](repeating: 0, count: hash.digestSize) }
 }
 
-/// What TPM2_PolicySecret and TPM2_PolicySigned have in common (Part 3, 23.2): an entity agreed, under conditions.
-private struct Authorization {
-    let command: TPMCommandCode
-    let ticketTag: UInt16
-    let entityName: [UInt8]
-    let hierarchy: TPMHandle
-    let policyRef: [UInt8]
-    let cpHash: [UInt8]
-    let nonce: [UInt8]
-    let expiration: Int32
-}
+// MARK: The command's own digest
 
 extension PolicyState {
-    /// TPM2_PolicySecret (23.4), after the entity's authorization was checked.
-    private mutating func policySecret(_ authorization: Authorization, now: UInt64) throws(TPMRC) -> AuthorizationTicket? {
-        let limit = isTrial ? nil : timeLimit(authorization, now: now)
-        if !isTrial { try check(authorization, limit, now: now) }
-        policyUpdate(authorization.command, authorization.entityName, authorization.policyRef)
-        if !authorization.cpHash.isEmpty { binding = .cpHash(authorization.cpHash) }
-        if let limit { timeout = min(limit, timeout ?? limit) }
-        guard let limit, authorization.expiration < 0 else { return nil }
-        return AuthorizationTicket(
-            tag: authorization.ticketTag, hierarchy: authorization.hierarchy, timeout: limit,
-            expiresOnReset: authorization.nonce.isEmpty, cpHash: authorization.cpHash, policyRef: authorization.policyRef,
-            entityName: authorization.entityName)
+    /// TPM2_PolicyCpHash (23.13), PolicyNameHash (23.14), PolicyTemplate (23.21) and PolicyParameters (23.25)
+    private mutating func policyBind(_ kind: PolicyBinding, _ given: [UInt8]) throws(TPMRC) {
+        switch kind {
+        case .cpHash:
+            try checkSize(given)
+            guard binding == nil || binding == Binding(kind: .cpHash, digest: given) else { throw .cpHash }
+        case .nameHash, .parameters:
+            try checkSize(given)
+            guard binding == nil else { throw .cpHash }
+        case .template:
+            guard isTemplateSet || binding == nil else { throw .cpHash }
+            guard binding == nil || binding?.digest == given else { throw .value.parameter(1) }
+            try checkSize(given)
+            isTemplateSet = true
+        }
+        extend(kind.command, given)
+        binding = binding ?? Binding(kind: kind, digest: given)
     }
 
-    /// policyUpdate (23.2.3): H(H(policyDigest || TPM_CC || Name) || policyRef)
-    private mutating func policyUpdate(_ command: TPMCommandCode, _ name: [UInt8], _ policyRef: [UInt8]) {
-        extend(command, name)
-        policyDigest = digest(hash, policyDigest, policyRef)
+    private func checkSize(_ given: [UInt8]) throws(TPMRC) {
+        guard given.count == hash.digestSize else { throw .size.parameter(1) }
     }
 
-    /// When the authorization ends (23.2.2): seconds from the session's start if it names the session's nonce, else seconds
-    /// of the guest's time. The sign of expiration only asks for a ticket.
-    private func timeLimit(_ authorization: Authorization, now: UInt64) -> UInt64? {
-        guard authorization.expiration != 0 else { return nil }
-        // 2^31 seconds are not a number of them that a ticket could say: the longest is one less.
-        let seconds = UInt64(min(authorization.expiration.magnitude, UInt32(Int32.max)))
-        // Rounded up to the fraction of a second that it is now, so as not to end too early.
-        let base = authorization.nonce.isEmpty ? now % 1000 : startTime
-        let (limit, overflow) = base.addingReportingOverflow(seconds * 1000)
-        return overflow ? UInt64.max : limit
+    /// TPM2_PolicyDuplicationSelect (23.15): the Names of TPM2_Duplicate's handles, and nothing else of it.
+    private mutating func policyDuplicationSelect(
+        _ objectName: [UInt8], _ newParentName: [UInt8], _ includeObject: Bool
+    ) throws(TPMRC) {
+        guard binding == nil else { throw .cpHash }
+        guard commandCode == nil else { throw .commandCode }
+        extend(.policyDuplicationSelect, includeObject ? objectName : [], newParentName, [includeObject ? 1 : 0])
+        binding = Binding(kind: .nameHash, digest: digest(hash, objectName, newParentName))
+        commandCode = .duplicate
     }
+}
 
-    /// 23.2.2; nonceTPM, cpHashA and expiration are parameters 1, 2 and 4.
-    private func check(_ authorization: Authorization, _ limit: UInt64?, now: UInt64) throws(TPMRC) {
-        guard authorization.nonce.isEmpty || constantTimeEqual(authorization.nonce, nonceTPM) else { throw .nonce.parameter(1) }
-        if let limit, limit < now { throw .expired.parameter(4) }
-        guard !authorization.cpHash.isEmpty else { return }
-        guard authorization.cpHash.count == hash.digestSize else { throw .size.parameter(2) }
-        guard binding == .none || binding == .cpHash(authorization.cpHash) else { throw .cpHash }
+extension PolicyBinding {
+    fileprivate var command: TPMCommandCode {
+        switch self {
+        case .cpHash: .policyCpHash
+        case .nameHash: .policyNameHash
+        case .template: .policyTemplate
+        case .parameters: .policyParameters
+        }
     }
 }

@@ -102,6 +102,9 @@ final class PolicyAdapter: PolicyService {
     func step(_ request: PolicyCalls.Step.Request) throws(TPMRC) -> PolicyCalls.Step.Reply {
         try link.call(PolicyCalls.Step.self, request)
     }
+    func verify(_ request: PolicyCalls.Verify.Request) throws(TPMRC) -> Ticket {
+        try link.call(PolicyCalls.Verify.self, request)
+    }
 }
 
 /// CLOCK_BOOTTIME: goes on while the host sleeps, as the guest's own clocks do.

@@ -30,40 +30,41 @@ package final class PolicyServer {
                 .on(PolicyCalls.Step.self) { [self] (request, proxy: Connection) throws(CallStatus) in
                     try step(request, of: try proxy.knownGuest().id)
                 },
+                .on(PolicyCalls.Verify.self) { [self] (request, proxy: Connection) throws(CallStatus) in
+                    try verify(request, of: try proxy.knownGuest().id)
+                },
                 .on(StatusCall.self) { (_, _: Connection) in StatusReport([("sessions", "kept by the guests' proxies")]) },
             ],
             welcome: { Connection($0, state: ()) })
     }
 
     private func start(_ request: PolicyCalls.Start.Request) -> PolicyState {
-        PolicyState(hash: request.hash, isTrial: request.trial, nonceTPM: request.nonceTPM, startTime: request.startTime)
+        PolicyState(hash: request.hash, isTrial: request.trial, startTime: request.startTime)
     }
 
     private func step(_ request: PolicyCalls.Step.Request, of guest: GuestID) throws(CallStatus) -> PolicyCalls.Step.Reply {
         guard var state = PolicyToken.open(request.token, key: keys.token, guest: guest) else { throw .notPermitted }
         let needed = state.pcrsNeeded(for: request.step)
         let pcrs: PCRReading? = if let needed { try vpcrs.read(guest, needed) } else { nil }
-        let ticket: AuthorizationTicket?
+        let given: GivenTicket?
         do throws(TPMRC) {
-            ticket = try state.apply(request.step, pcrs: pcrs)
+            given = try state.apply(request.step, at: request.moment, mint: keys.mint(guest), pcrs: pcrs)
         } catch {
             throw CallStatus(rawValue: error.rawValue)
         }
-        var reply = PolicyCalls.Step.Reply(token: seal(state, for: guest))
-        if let ticket {
-            reply.timeout = ticket.timeoutBuffer
-            reply.ticket = mint(ticket, for: guest)
+        return PolicyCalls.Step.Reply(token: seal(state, for: guest), timeout: given?.timeout ?? [], ticket: given?.ticket)
+    }
+
+    private func verify(_ request: PolicyCalls.Verify.Request, of guest: GuestID) throws(CallStatus) -> Ticket {
+        do throws(TPMRC) {
+            try request.key.check(request.evidence) { _ in request.digest }
+        } catch {
+            throw CallStatus(rawValue: error.rawValue)
         }
-        return reply
+        return keys.mint(guest).verified(request.hierarchy, digest: request.digest, keyName: request.key.name)
     }
 
     private func seal(_ state: PolicyState, for guest: GuestID) -> [UInt8] {
         PolicyToken.seal(state, key: keys.token, guest: guest)
-    }
-
-    private func mint(_ ticket: AuthorizationTicket, for guest: GuestID) -> Ticket {
-        var key = keys.ticketKey(guest, ticket.hierarchy)
-        defer { wipe(&key) }
-        return ticket.minted(key: key)
     }
 }

@@ -1,5 +1,6 @@
 // The key under which policy tokens are sealed, and what is derived from it.
 import CryptoBase
+import EnhancedAuthorization
 import GuestIdentity
 import SystemMap
 import TPMWire
@@ -30,10 +31,17 @@ package struct TokenKeys: Sendable {
         return TokenKeys(token: Secret(bytes))
     }
 
-    /// The proof (Part 1, 14.4) that tickets of one guest's hierarchy are made with, 64 bytes.
-    package func ticketKey(_ guest: GuestID, _ hierarchy: TPMHandle) -> [UInt8] {
-        var key = token.bytes
-        defer { wipe(&key) }
-        return kdfa(.sha512, key: key, label: "TICKET", contextU: guest.bytes, contextV: hierarchy.wire, bits: 512)
+    /// What makes one guest's tickets. A hierarchy's key has the place of its proof (Part 1, 14.4), and ends when that does.
+    package func mint(_ guest: GuestID) -> TicketMint {
+        TicketMint { [self] hierarchy in
+            var key = token.bytes
+            var derived = kdfa(
+                .sha512, key: key, label: "TICKET", contextU: guest.bytes, contextV: hierarchy.wire, bits: 512)
+            defer {
+                wipe(&key)
+                wipe(&derived)
+            }
+            return Secret(derived)
+        }
     }
 }

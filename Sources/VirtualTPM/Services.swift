@@ -43,6 +43,8 @@ package protocol PCRService: AnyObject {
 package protocol PolicyService: AnyObject {
     func start(_ request: PolicyCalls.Start.Request) throws(TPMRC) -> [UInt8]
     func step(_ request: PolicyCalls.Step.Request) throws(TPMRC) -> PolicyCalls.Step.Reply
+    /// The ticket of a signature that is genuine.
+    func verify(_ request: PolicyCalls.Verify.Request) throws(TPMRC) -> Ticket
 }
 
 /// Names one record of the guest's lasting state.

@@ -44,12 +44,12 @@ private final class House {
 }
 
 private let ones = TaggedDigest(.sha256, [UInt8](repeating: 1, count: 32))
-private let start = PolicyCalls.Start.Request(hash: .sha256, trial: false, nonceTPM: [UInt8](repeating: 7, count: 16), startTime: 0)
+private let start = PolicyCalls.Start.Request(hash: .sha256, trial: false, startTime: GuestTime(milliseconds: 0, epoch: epoch))
 private let pcr7 = PolicyStep.pcr(expected: [], selection: [PCRSelection(.sha256, pcrs: [7])])
 
 extension Channel {
     fileprivate func step(_ token: [UInt8], _ step: PolicyStep) throws(IPCError) -> [UInt8] {
-        try call(PolicyCalls.Step.self, .init(token: token, step: step)).token
+        try call(PolicyCalls.Step.self, .init(token: token, step: step, at: moment())).token
     }
 }
 
@@ -81,7 +81,7 @@ extension Channel {
         let token = try proxy.call(PolicyCalls.Start.self, start).bytes
         let all = PCRSelection(.sha512, pcrs: 0..<24)
         let seven = PCRSelection(.sha256, pcrs: [7])
-        _ = try proxy.step(token, .pcr(expected: [], selection: Array(repeating: all, count: 16)))
+        _ = try proxy.step(token, .pcr(expected: [], selection: Array(repeating: all, count: PCRSelection.listMax)))
         let value = digest(.sha256, [UInt8](repeating: 0, count: 32), ones.digest)
         _ = try proxy.step(token, .pcr(expected: digest(.sha256, value, value), selection: [seven, seven]))
     }
@@ -138,12 +138,11 @@ extension Channel {
 
     @Test func guestsGetDifferentTicketsForTheSameAuthorization() throws {
         let house = try House()
-        let step = PolicyStep.secret(
-            entityName: [0x40, 0, 0, 1], hierarchy: .owner, policyRef: [], cpHash: [], nonce: [], expiration: -60, now: 1000)
+        let step = secret(expiration: -60)
         let tickets = try ["one", "two"].map { name in
             let proxy = try house.directory.addGuest(name).proxy(.policy).channel
             let token = try proxy.call(PolicyCalls.Start.self, start).bytes
-            let reply = try proxy.call(PolicyCalls.Step.self, .init(token: token, step: step))
+            let reply = try proxy.call(PolicyCalls.Step.self, .init(token: token, step: step, at: moment(1000)))
             #expect(reply.timeout == [0x80, 0, 0, 0, 0, 0, 0xEA, 0x60])
             return try #require(reply.ticket)
         }
@@ -166,7 +165,7 @@ extension Channel {
         let guest = try house.directory.addGuest("one")
         let proxy = try guest.proxy(.policy).channel
         let token = try proxy.call(PolicyCalls.Start.self, start).bytes
-        let request = PolicyCalls.Step.Request(token: token, step: .or([[1], [2]])).wire
+        let request = PolicyCalls.Step.Request(token: token, step: .or([[1], [2]]), at: moment()).wire
         for count in 0..<request.count {
             try proxy.send([0, 17] + request.prefix(count))
             #expect(try proxy.receive().bytes == [0x80, 0, 0, 1])
@@ -195,11 +194,15 @@ extension Channel {
         #expect(try Files.read(directory.instance.tokenKey, max: 32) == [1, 2, 3])
     }
 
-    @Test func ticketKeysBelongToAGuestAndAHierarchy() throws {
+    @Test func ticketsBelongToAGuestAndAHierarchysProof() throws {
         let keys = TokenKeys(token: Secret([UInt8](repeating: 1, count: 32)))
         let guests = [UInt8(1), 2].compactMap { GuestID([UInt8](repeating: $0, count: 32)) }
-        let derived = guests.flatMap { guest in [TPMHandle.owner, .endorsement].map { keys.ticketKey(guest, $0) } }
-        #expect(Set(derived).count == 4)
-        #expect(derived.allSatisfy { $0.count == 64 })
+        let hierarchies = [ownerHierarchy, TicketHierarchy(.endorsement, proofDigest: ownerHierarchy.proofDigest),
+                           TicketHierarchy(.owner, proofDigest: [UInt8](repeating: 0x51, count: 32))]
+        let tickets = guests.flatMap { guest in
+            hierarchies.map { keys.mint(guest).verified($0, digest: [1], keyName: [2]).digest }
+        }
+        #expect(Set(tickets).count == 6)
+        #expect(tickets.allSatisfy { $0.count == 64 })
     }
 }

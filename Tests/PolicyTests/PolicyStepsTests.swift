@@ -7,19 +7,8 @@ import TPMWire
 import Testing
 
 private let zeros = [UInt8](repeating: 0, count: 32)
-private let nonce = [UInt8](repeating: 0xA5, count: 16)
-private let owner: [UInt8] = [0x40, 0x00, 0x00, 0x01]
-
 private func session(_ hash: HashAlgorithm = .sha256, isTrial: Bool = false, startTime: UInt64 = 5_000) -> PolicyState {
-    PolicyState(hash: hash, isTrial: isTrial, nonceTPM: nonce, startTime: startTime)
-}
-
-private func secret(
-    _ name: [UInt8] = owner, policyRef: [UInt8] = [], cpHash: [UInt8] = [], nonce: [UInt8] = [], expiration: Int32 = 0,
-    now: UInt64 = 10_123
-) -> PolicyStep {
-    .secret(
-        entityName: name, hierarchy: .owner, policyRef: policyRef, cpHash: cpHash, nonce: nonce, expiration: expiration, now: now)
+    PolicyState(hash: hash, isTrial: isTrial, startTime: startTime)
 }
 
 /// PCR 0, 7 and 16 after Startup
@@ -235,15 +224,12 @@ private let unseal = PolicyStep.commandCode(.unseal)
     /// swtpm at 10123 ms: 8000000000002713 for -10 seconds at ….003
     @Test func aNegativeExpirationAsksForATicket() throws {
         var state = session()
-        let ticket = try #require(try state.apply(secret(policyRef: [9], expiration: -11)))
-        #expect(hexString(ticket.timeoutBuffer) == "8000000000002b73")
-        #expect(ticket.tag == 0x8023)
-        #expect(ticket.hierarchy == .owner)
-        #expect(ticket.policyRef == [9])
-        #expect(ticket.expiresOnReset)
+        let given = try #require(try state.apply(secret(policyRef: [9], expiration: -11)))
+        #expect(hexString(given.timeout) == "8000000000002b73")
+        #expect(given.ticket.tag == StructureTag.authSecret)
+        #expect(given.ticket.hierarchy == .owner)
         let sessionTicket = try #require(try state.apply(secret(nonce: nonce, expiration: -10)))
-        #expect(hexString(sessionTicket.timeoutBuffer) == "0000000000003a98")
-        #expect(!sessionTicket.expiresOnReset)
+        #expect(hexString(sessionTicket.timeout) == "0000000000003a98")
         #expect(try state.apply(secret(expiration: 11)) == nil)
         #expect(try state.apply(secret()) == nil)
         var trial = session(isTrial: true)
@@ -254,17 +240,16 @@ private let unseal = PolicyStep.commandCode(.unseal)
     /// swtpm: 800001f3fffffc1c at ….004
     @Test func theLongestExpirationHasNoOverflow() throws {
         var state = session()
-        #expect(try hexString(#require(try state.apply(secret(expiration: .min))).timeoutBuffer) == "800001f3fffffc93")
+        #expect(try hexString(#require(try state.apply(secret(expiration: .min))).timeout) == "800001f3fffffc93")
         state = session(startTime: .max)
-        try state.apply(secret(nonce: nonce, expiration: 10, now: 0))
+        try state.apply(secret(nonce: nonce, expiration: 10), now: 0)
         #expect(state.timeout == .max)
     }
 
     @Test func aTicketCoversAllItSays() throws {
-        let key = [UInt8](repeating: 1, count: 64)
-        func minted(_ step: PolicyStep, key: [UInt8] = key) throws -> [UInt8] {
+        func minted(_ step: PolicyStep, key: [UInt8] = [1]) throws -> [UInt8] {
             var state = session()
-            return try #require(try state.apply(step)).minted(key: key).digest
+            return try #require(try state.apply(step, at: moment(), mint: mint(key))).ticket.digest
         }
         let base = secret(policyRef: [1], cpHash: zeros, expiration: -20)
         let others = [
@@ -286,8 +271,9 @@ private let unseal = PolicyStep.commandCode(.unseal)
         pcrGeneration: UInt64 = 0, policyHash: HashAlgorithm? = .sha256, authPolicy: [UInt8]? = nil
     ) -> UInt32 {
         let use = PolicyUse(
-            authPolicy: authPolicy ?? state.policyDigest, policyHash: policyHash, command: command, role: role, cpHash: cpHash,
-            time: time, pcrGeneration: pcrGeneration)
+            authPolicy: authPolicy ?? state.policyDigest, policyHash: policyHash, command: command, role: role,
+            time: GuestTime(milliseconds: time, epoch: epoch), pcrGeneration: pcrGeneration, locality: 0, nvWritten: nil,
+            digest: { _ in cpHash })
         do throws(TPMRC) { try state.check(use) } catch { return error.rawValue }
         return 0
     }

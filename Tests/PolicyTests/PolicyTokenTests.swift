@@ -11,15 +11,15 @@ private let guest = GuestID([UInt8](repeating: 0x22, count: 32))!
 
 /// A session that has been through everything.
 private func state() throws -> PolicyState {
-    var state = PolicyState(hash: .sha256, isTrial: false, nonceTPM: [UInt8](repeating: 7, count: 16), startTime: 1)
+    var state = PolicyState(hash: .sha256, isTrial: false, startTime: 1)
     let reading = PCRReading(generation: 0x0102, digests: [[UInt8](repeating: 0, count: 32)])
     try state.apply(.pcr(expected: [], selection: [PCRSelection(.sha256, pcrs: [0])]), pcrs: reading)
     try state.apply(.commandCode(.unseal))
     try state.apply(.authValue)
-    try state.apply(
-        .secret(
-            entityName: [0x40, 0, 0, 1], hierarchy: .owner, policyRef: [], cpHash: [UInt8](repeating: 9, count: 32), nonce: [],
-            expiration: 60, now: 0))
+    try state.apply(secret(cpHash: [UInt8](repeating: 9, count: 32), expiration: 60))
+    try state.apply(.locality(LocalityAttributes(rawValue: 3)))
+    try state.apply(.physicalPresence)
+    try state.apply(.nvWritten(true))
     return state
 }
 
@@ -32,8 +32,8 @@ private func state() throws -> PolicyState {
     }
 
     @Test func theEmptyPolicyHasVisibleBytes() {
-        let state = PolicyState(hash: .sha1, isTrial: true, nonceTPM: [0xA, 0xB], startTime: 0x0102_0304)
-        let wire: [UInt8] = [1, 0x00, 0x04, 1, 0, 2, 0xA, 0xB, 0, 0, 0, 0, 1, 2, 3, 4] + [UInt8](repeating: 0, count: 20) + [0, 0, 0, 0, 0]
+        let state = PolicyState(hash: .sha1, isTrial: true, startTime: 0x0102_0304)
+        let wire: [UInt8] = [2, 0x00, 0x04, 1, 0, 0, 0, 0, 1, 2, 3, 4, 0, 0, 0, 0, 0, 0, 0, 7] + [UInt8](repeating: 0, count: 20 + 9)
         #expect(state.wire == wire)
         #expect(PolicyToken.seal(state, key: key, guest: guest).prefix(wire.count) == wire[...])
     }
@@ -73,26 +73,26 @@ private func state() throws -> PolicyState {
 
     @Test func stateIsDecodedWhole() throws {
         #expect(isExact(PolicyState.self, try state().wire))
-        #expect(isExact(PolicyState.self, PolicyState(hash: .sha512, isTrial: true, nonceTPM: [], startTime: 0).wire))
+        #expect(isExact(PolicyState.self, PolicyState(hash: .sha512, isTrial: true, startTime: 0).wire))
     }
 
     @Test func stepsAreDecodedWhole() {
         let steps: [PolicyStep] = [
             .restart, .pcr(expected: [1, 2], selection: [PCRSelection(.sha1, pcrs: [1])]), .authValue, .password,
             .commandCode(.sign), .or([[1], [2, 3]]),
-            .secret(entityName: [1], hierarchy: .endorsement, policyRef: [2], cpHash: [3], nonce: [4], expiration: -5, now: 6),
-        ]
+            secret([1], policyRef: [2], cpHash: [3], nonce: [4], expiration: -5),
+        ] + moreSteps
         for step in steps {
             #expect(isExact(PolicyStep.self, step.wire))
-            #expect(isExact(PolicyCalls.Step.Request.self, PolicyCalls.Step.Request(token: [1, 2, 3], step: step).wire))
+            #expect(isExact(PolicyCalls.Step.Request.self, PolicyCalls.Step.Request(token: [1, 2, 3], step: step, at: moment()).wire))
         }
-        #expect((try? PolicyStep(wire: [7])) == nil)
+        #expect((try? PolicyStep(wire: [19])) == nil)
     }
 
     @Test func requestsAndRepliesAreDecodedWhole() {
         #expect(isExact(
             PolicyCalls.Start.Request.self,
-            PolicyCalls.Start.Request(hash: .sha384, trial: true, nonceTPM: [1, 2], startTime: 3).wire))
+            PolicyCalls.Start.Request(hash: .sha384, trial: true, startTime: GuestTime(milliseconds: 3, epoch: 4)).wire))
         #expect(isExact(PolicyCalls.Step.Reply.self, PolicyCalls.Step.Reply(token: [1]).wire))
         let ticket = Ticket(tag: StructureTag.authSecret, hierarchy: .owner, digest: [1, 2])
         #expect(isExact(

@@ -224,10 +224,14 @@ final class FakePolicy: PolicyService {
 
     init(_ pcrs: FakePCRs) { self.pcrs = pcrs }
 
+    private func mint() -> TicketMint {
+        let key = key.bytes
+        return TicketMint { Secret(key + $0.wire) }
+    }
+
     func start(_ request: PolicyCalls.Start.Request) throws(TPMRC) -> [UInt8] {
-        let state = PolicyState(
-            hash: request.hash, isTrial: request.trial, nonceTPM: request.nonceTPM, startTime: request.startTime)
-        return PolicyToken.seal(state, key: key, guest: guest)
+        PolicyToken.seal(
+            PolicyState(hash: request.hash, isTrial: request.trial, startTime: request.startTime), key: key, guest: guest)
     }
 
     func step(_ request: PolicyCalls.Step.Request) throws(TPMRC) -> PolicyCalls.Step.Reply {
@@ -235,13 +239,14 @@ final class FakePolicy: PolicyService {
         let reading = state.pcrsNeeded(for: request.step).map {
             PCRReading(generation: pcrs.pcrs.values.generation, digests: pcrs.pcrs.digests($0).map(\.digest))
         }
-        let ticket = try state.apply(request.step, pcrs: reading)
-        var reply = PolicyCalls.Step.Reply(token: PolicyToken.seal(state, key: key, guest: guest))
-        if let ticket {
-            reply.timeout = ticket.timeoutBuffer
-            reply.ticket = ticket.minted(key: key.bytes)
-        }
-        return reply
+        let given = try state.apply(request.step, at: request.moment, mint: mint(), pcrs: reading)
+        return PolicyCalls.Step.Reply(
+            token: PolicyToken.seal(state, key: key, guest: guest), timeout: given?.timeout ?? [], ticket: given?.ticket)
+    }
+
+    func verify(_ request: PolicyCalls.Verify.Request) throws(TPMRC) -> Ticket {
+        try request.key.check(request.evidence) { _ in request.digest }
+        return mint().verified(request.hierarchy, digest: request.digest, keyName: request.key.name)
     }
 }
 

@@ -138,7 +138,7 @@ struct QuoteTests {
         let attest = try reader.sized16()
         let signature = try reader.value(Signature.self)
         try reader.finish()
-        #expect(try guest.tpm.object(key).verifies(signature, digest(.sha256, attest)))
+        #expect(try guest.tpm.object(key).publicArea.verifies(signature, digest(.sha256, attest)))
         var body = WireReader(attest)
         #expect(try body.u32() == 0xFF54_4347)
         #expect(try body.u16() == StructureTag.attestQuote)

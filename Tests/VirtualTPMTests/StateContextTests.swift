@@ -65,14 +65,14 @@ extension Guest {
         var session = try #require(guest.tpm.volatile.sessions[handle])
         session = Session(
             handle: handle, kind: .policy, hash: .sha384, symmetric: .aes(keyBits: 128, mode: .cfb), sessionKey: Secret([1, 2, 3]),
-            nonceTPM: [4, 5], boundTo: .init(name: [6], authValue: Secret([7]), isDAProtected: true), startTime: 8, auditDigest: [9],
+            nonceTPM: [4, 5], boundTo: .init(name: [6], authValue: Secret([7]), isDAProtected: true), startTime: GuestTime(milliseconds: 8, epoch: 12), auditDigest: [9],
             token: [10, 11])
         guest.tpm.volatile.sessions[handle] = session
         #expect(try guest.load(guest.save(handle)).code == .success)
         let restored = try #require(guest.tpm.volatile.sessions[handle])
         #expect(restored.kind == .policy && restored.hash == .sha384 && restored.symmetric == .aes(keyBits: 128, mode: .cfb))
         #expect(restored.sessionKey == session.sessionKey && restored.nonceTPM == [4, 5] && restored.boundTo == session.boundTo)
-        #expect(restored.startTime == 8 && restored.auditDigest == [9] && restored.token == [10, 11])
+        #expect(restored.startTime == session.startTime && restored.auditDigest == [9] && restored.token == [10, 11])
     }
 
     @Test func sessionContextsOutliveAResumeAndARestartButNoReset() throws {

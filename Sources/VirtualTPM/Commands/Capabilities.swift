@@ -77,7 +77,7 @@ extension VirtualTPM {
         return .empty
     }
 
-    private func page(_ capability: Capability, from property: UInt32, count: UInt32) throws(TPMRC) -> CapabilityPage {
+    func page(_ capability: Capability, from property: UInt32, count: UInt32) throws(TPMRC) -> CapabilityPage {
         switch capability {
         case .algorithms:
             return CapabilityPage(algorithmProperties.filter { $0.algorithm.rawValue >= property }, count: count, size: 6)

@@ -1,4 +1,5 @@
 // Part 3, 29: clocks and timers; and how Time and Clock run (Part 1, 36).
+import SystemMap
 import TPMWire
 import Wire
 
@@ -14,6 +15,9 @@ extension ClockState {
 extension VirtualTPM {
     /// Time: milliseconds since the power came on (Part 1, 36.2).
     var time: UInt64 { clockService.milliseconds &- volatile.powerOnTime }
+
+    /// Time as policies reckon with it.
+    var guestTime: GuestTime { GuestTime(milliseconds: time, epoch: volatile.timeEpoch) }
 
     /// Clock: milliseconds that the TPM has been powered (Part 1, 36.3).
     var clock: UInt64 {

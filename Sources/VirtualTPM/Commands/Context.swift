@@ -131,7 +131,7 @@ private struct SessionRecord: WireCodable {
             handle: handle, kind: kind, hash: try reader.value(), symmetric: try SymmetricDefinition(from: &reader, object: false),
             sessionKey: Secret(try reader.sized16(max: HashAlgorithm.largestDigest)),
             nonceTPM: try reader.sized16(max: HashAlgorithm.largestDigest), boundTo: try Self.bound(&reader),
-            startTime: try reader.u64(),
+            startTime: try reader.value(),
             auditDigest: try reader.flag() ? try reader.sized16(max: HashAlgorithm.largestDigest) : nil,
             token: try reader.sized16(max: PolicyCalls.tokenMax))
     }
@@ -149,7 +149,7 @@ private struct SessionRecord: WireCodable {
             writer.sized16(bound.authValue.bytes)
             writer.flag(bound.isDAProtected)
         }
-        writer.u64(session.startTime)
+        writer.value(session.startTime)
         writer.flag(session.auditDigest != nil)
         if let auditDigest = session.auditDigest { writer.sized16(auditDigest) }
         writer.sized16(session.token)

@@ -6,24 +6,6 @@ import TPMWire
 import Wire
 
 extension VirtualTPM {
-    /// TPM2_PolicySecret (23.4): the entity was authorized by the pipeline.
-    func policySecret(_ call: inout CommandCall) throws(TPMRC) -> Reply {
-        let nonce = try call.parameters.bytes(max: HashAlgorithm.largestDigest)
-        let cpHash = try call.parameters.bytes(max: HashAlgorithm.largestDigest)
-        let policyRef = try call.parameters.bytes(max: HashAlgorithm.largestDigest)
-        let expiration = Int32(bitPattern: try call.parameters.next(UInt32.self))
-        try call.parameters.finish()
-        let entity = call.handles[0]
-        let step = PolicyStep.secret(
-            entityName: name(of: entity), hierarchy: hierarchy(of: entity), policyRef: policyRef, cpHash: cpHash, nonce: nonce,
-            expiration: expiration, now: time)
-        let result = try takeStep(step, session: call.handles[1])
-        return Reply {
-            $0.sized16(result.timeout)
-            $0.value(result.ticket ?? .null(StructureTag.authSecret))
-        }
-    }
-
     /// TPM2_PolicyOR (23.6)
     func policyOR(_ call: inout CommandCall) throws(TPMRC) -> Reply {
         let digests = try call.parameters.read { (reader) throws(WireError) in
@@ -45,11 +27,41 @@ extension VirtualTPM {
         return try plainStep(.pcr(expected: expected, selection: selection), call)
     }
 
+    /// TPM2_PolicyLocality (23.8)
+    func policyLocality(_ call: inout CommandCall) throws(TPMRC) -> Reply {
+        let locality = try call.parameters.next(LocalityAttributes.self)
+        try call.parameters.finish()
+        return try plainStep(.locality(locality), call)
+    }
+
     /// TPM2_PolicyCommandCode (23.11)
     func policyCommandCode(_ call: inout CommandCall) throws(TPMRC) -> Reply {
         let code = try call.parameters.next(TPMCommandCode.self)
         try call.parameters.finish()
         return try plainStep(.commandCode(code), call)
+    }
+
+    /// TPM2_PolicyPhysicalPresence (23.12)
+    func policyPhysicalPresence(_ call: inout CommandCall) throws(TPMRC) -> Reply {
+        try call.parameters.finish()
+        return try plainStep(.physicalPresence, call)
+    }
+
+    /// TPM2_PolicyCpHash (23.13), PolicyNameHash (23.14), PolicyTemplate (23.21) and PolicyParameters (23.25)
+    func policyBind(_ kind: PolicyBinding, _ call: inout CommandCall) throws(TPMRC) -> Reply {
+        let digest = try call.parameters.bytes(max: HashAlgorithm.largestDigest)
+        try call.parameters.finish()
+        return try plainStep(.bind(kind, digest), call)
+    }
+
+    /// TPM2_PolicyDuplicationSelect (23.15)
+    func policyDuplicationSelect(_ call: inout CommandCall) throws(TPMRC) -> Reply {
+        let objectName = try call.parameters.name()
+        let newParentName = try call.parameters.name()
+        let includeObject = try call.parameters.read { (reader) throws(WireError) in try reader.flag() }
+        try call.parameters.finish()
+        return try plainStep(
+            .duplicationSelect(objectName: objectName, newParentName: newParentName, includeObject: includeObject), call)
     }
 
     /// TPM2_PolicyAuthValue (23.17)
@@ -71,56 +83,70 @@ extension VirtualTPM {
         return Reply { $0.sized16(digest) }
     }
 
+    /// TPM2_PolicyNvWritten (23.20)
+    func policyNvWritten(_ call: inout CommandCall) throws(TPMRC) -> Reply {
+        let isWritten = try call.parameters.read { (reader) throws(WireError) in try reader.flag() }
+        try call.parameters.finish()
+        return try plainStep(.nvWritten(isWritten), call)
+    }
+
     private func plainStep(_ step: PolicyStep, _ call: CommandCall) throws(TPMRC) -> Reply {
-        _ = try takeStep(step, session: call.handles[0])
+        try takeStep(step, session: call.handles[0])
         return .empty
     }
 
     /// Hands the session's token and the step to the checker, and keeps the new token.
-    private func takeStep(_ step: PolicyStep, session handle: TPMHandle) throws(TPMRC) -> PolicyCalls.Step.Reply {
+    @discardableResult
+    func takeStep(_ step: PolicyStep, session handle: TPMHandle) throws(TPMRC) -> PolicyCalls.Step.Reply {
         guard let session = volatile.sessions[handle] else { throw .failure }
         let token = session.token.isEmpty ? try policy.start(firstToken(session)) : session.token
-        let reply = try policy.step(PolicyCalls.Step.Request(token: token, step: step))
+        let moment = PolicyMoment(nonceTPM: session.nonceTPM, time: guestTime)
+        let reply = try policy.step(PolicyCalls.Step.Request(token: token, step: step, at: moment))
         volatile.sessions[handle]?.token = reply.token
         return reply
     }
 
     private func firstToken(_ session: Session) -> PolicyCalls.Start.Request {
-        PolicyCalls.Start.Request(
-            hash: session.hash, trial: session.kind == .trial, nonceTPM: session.nonceTPM, startTime: session.startTime)
+        PolicyCalls.Start.Request(hash: session.hash, trial: session.kind == .trial, startTime: session.startTime)
     }
 
     /// What the session's token says. An untouched session has the empty policy.
-    private func policyState(_ handle: TPMHandle) throws(TPMRC) -> PolicyState {
+    func policyState(_ handle: TPMHandle) throws(TPMRC) -> PolicyState {
         guard let session = volatile.sessions[handle] else { throw .failure }
         if session.token.isEmpty {
-            return PolicyState(
-                hash: session.hash, isTrial: session.kind == .trial, nonceTPM: session.nonceTPM, startTime: session.startTime)
+            return PolicyState(hash: session.hash, isTrial: session.kind == .trial, startTime: session.startTime)
         }
         guard let state = PolicyToken.state(of: session.token) else { throw .failure }
         return state
     }
 
-    /// The hierarchy that a ticket for this entity is of.
-    private func hierarchy(of entity: TPMHandle) -> TPMHandle {
-        switch entity.kind {
-        case .permanent: entity == .lockout ? .owner : entity
-        case .transient, .persistent: (try? object(entity))?.hierarchy ?? .null
-        case .nvIndex: durable.nv[entity]?.publicArea.attributes.contains(.platformCreate) == true ? .platform : .owner
-        default: .null
-        }
-    }
-
     /// Part 1, 19.7: whether the policy session may authorize this command for this entity.
     func checkPolicy(
-        _ applied: AppliedSession, _ handle: TPMHandle, _ role: AuthRole, _ call: CommandCall, _ hashes: CommandHashes
-    ) throws(TPMRC) -> PolicyState {
-        let state = try policyState(applied.handle)
+        _ state: PolicyState, _ handle: TPMHandle, _ role: AuthRole, _ call: CommandCall, _ hashes: CommandHashes
+    ) throws(TPMRC) {
         let policy = authPolicy(of: handle)
+        let pcrs = try pcrs.values()
         try state.check(
             PolicyUse(
-                authPolicy: policy?.digest ?? [], policyHash: policy?.hash, command: call.row.code, role: role,
-                cpHash: hashes.cpHash(state.hash), time: time, pcrGeneration: try pcrs.values().generation))
-        return state
+                authPolicy: policy?.digest ?? [], policyHash: policy?.hash, command: call.row.code, role: role, time: guestTime,
+                pcrGeneration: pcrs.generation, locality: pcrs.locality,
+                nvWritten: durable.nv[handle]?.publicArea.attributes.contains(.written),
+                digest: { hashes.digest($0, state.hash) }))
     }
+}
+
+extension CommandHashes {
+    fileprivate func digest(_ binding: PolicyBinding, _ hash: HashAlgorithm) -> [UInt8]? {
+        switch binding {
+        case .cpHash: cpHash(hash)
+        case .nameHash: nameHash(hash)
+        case .template: templateHash(hash)
+        case .parameters: parametersHash(hash)
+        }
+    }
+}
+
+extension ParameterReader {
+    /// TPM2B_NAME
+    mutating func name() throws(TPMRC) -> [UInt8] { try bytes(max: 2 + HashAlgorithm.largestDigest) }
 }

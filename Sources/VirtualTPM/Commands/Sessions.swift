@@ -28,7 +28,7 @@ extension VirtualTPM {
             ? [] : kdfa(hash, key: secret, label: "ATH", contextU: nonceTPM, contextV: nonceCaller, bits: hash.digestSize * 8)
         volatile.sessions[handle] = Session(
             handle: handle, kind: kind, hash: hash, symmetric: symmetric, sessionKey: Secret(sessionKey), nonceTPM: nonceTPM,
-            boundTo: kind == .hmac ? bound : nil, startTime: time, auditDigest: nil, token: [])
+            boundTo: kind == .hmac ? bound : nil, startTime: guestTime, auditDigest: nil, token: [])
         return Reply(handle: handle) { $0.sized16(nonceTPM) }
     }
 

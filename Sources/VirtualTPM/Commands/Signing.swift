@@ -1,4 +1,6 @@
 // Part 3, 20: signing and signature verification.
+import EnhancedAuthorization
+import SystemMap
 import TPMCrypto
 import TPMWire
 import Wire
@@ -13,13 +15,21 @@ extension VirtualTPM {
 
         let key = try object(call.handles[0], orSequence: .attributes)
         guard key.attributes.contains(.sign) else { throw TPMRC.attributes.handle(1) }
-        do throws(TPMRC) {
-            guard try key.verifies(signature, digest) else { throw .signature }
-        } catch {
-            throw error.parameter(2)
-        }
-        let validation = verifiedTicket(key.hierarchy, digest: digest, keyName: key.name)
+        let validation: Ticket
+        do throws(TPMRC) { validation = try verified(signature, digest, key) } catch { throw error.parameter(2) }
         return Reply { $0.value(validation) }
+    }
+
+    /// The signature's ticket. The checker makes those that say something, because policies rest on them.
+    private func verified(_ signature: Signature, _ digest: [UInt8], _ key: LoadedObject) throws(TPMRC) -> Ticket {
+        let evidence = evidence(of: signature, by: key) { _ in digest }
+        guard key.hierarchy != .null, !key.name.isEmpty else {
+            try key.publicArea.check(evidence) { _ in digest }
+            return .null(StructureTag.verified)
+        }
+        return try policy.verify(
+            PolicyCalls.Verify.Request(
+                key: key.publicArea, digest: digest, evidence: evidence, hierarchy: ticketHierarchy(key.hierarchy)))
     }
 
     /// TPM2_Sign (20.2)
@@ -46,22 +56,12 @@ extension VirtualTPM {
 }
 
 extension LoadedObject {
-    /// Whether the signature is this key's over the digest.
-    /// - Throws: TPM_RC_SCHEME for a signature of another type of key; TPM_RC_HANDLE if an HMAC key's private part is not here.
-    func verifies(_ signature: Signature, _ digest: [UInt8]) throws(TPMRC) -> Bool {
-        switch (publicArea.parameters, publicArea.unique, signature) {
-        case (.rsa(_, _, _, let exponent), .rsa(let modulus), .rsa(let algorithm, let hash, let bytes)):
-            return RSAPublicKey(modulus: modulus, exponent: exponent).verify(bytes, digest: digest, scheme: algorithm, hash: hash)
-        case (.ecc(_, _, let curve, _), .ecc(let point), .ecc(.ecdsa, _, let r, let s)):
-            return verifyECDSA(curve: curve, point: point, digest: digest, r: r, s: s)
-        case (.ecc(_, _, let curve, _), .ecc(let point), .ecc(.ecschnorr, let hash, let r, let s)):
-            return verifyECSchnorr(curve: curve, point: point, digest: digest, hash: hash, r: r, s: s)
-        case (.keyedHash(let scheme), _, _):
-            guard !isPublicOnly else { throw .handle }
-            guard case .hmac(let hash, let mac) = signature else { throw .scheme }
-            guard scheme.isNull || scheme.algorithm == .hmac && scheme.hash == hash else { return false }
-            return constantTimeEqual(try hmac(hash, digest), mac)
-        default: throw .scheme
-        }
+    /// Whether the signature is this HMAC key's over the digest.
+    /// - Throws: TPM_RC_SCHEME for a signature of another type of key; TPM_RC_HANDLE if the key's private part is not here.
+    func verifiesHMAC(_ signature: Signature, _ digest: [UInt8]) throws(TPMRC) -> Bool {
+        guard !isPublicOnly else { throw .handle }
+        guard case .keyedHash(let scheme) = publicArea.parameters, case .hmac(let hash, let mac) = signature else { throw .scheme }
+        guard scheme.isNull || scheme.algorithm == .hmac && scheme.hash == hash else { return false }
+        return constantTimeEqual(try hmac(hash, digest), mac)
     }
 }

@@ -78,11 +78,12 @@ extension VirtualTPM {
         let session = volatile.sessions[applied.handle]
         guard handle != .platform || !TPMCommandCode.needingPresence.contains(call.row.code) else { throw .pp }
         if session?.kind == .policy {
+            let state = try policyState(applied.handle)
+            if state.isAuthValueNeeded || state.isPasswordNeeded { try checkNotLockedOut(handle, session) }
             guard isPolicyAvailable(handle, role: role, command: call.row.code) else { throw .authUnavailable }
-            let state = try checkPolicy(applied, handle, role, call, hashes)
+            try checkPolicy(state, handle, role, call, hashes)
             call.sessions[index].includesAuthValue = state.isAuthValueNeeded
             call.sessions[index].isPasswordPolicy = state.isPasswordNeeded
-            if state.isAuthValueNeeded || state.isPasswordNeeded { try checkNotLockedOut(handle, session) }
         } else {
             guard !isPolicyRequired(handle, role: role) else { throw .authType }
             guard isAuthValueAvailable(handle, role: role, command: call.row.code) else { throw .authUnavailable }

@@ -195,4 +195,15 @@ final class CommandHashes {
         for name in names { context.update(name) }
         return context.finished()
     }
+
+    /// PolicyParameters' digest: the command without its Names (Part 3, 23.25).
+    func parametersHash(_ hash: HashAlgorithm) -> [UInt8] { digest(hash, code.wire, parameters) }
+
+    /// PolicyTemplate's digest: what is in TPM2B_PUBLIC, the second parameter of the commands that make objects (Part 3, 23.21).
+    func templateHash(_ hash: HashAlgorithm) -> [UInt8]? {
+        guard [.create, .createPrimary, .createLoaded].contains(code) else { return nil }
+        var reader = WireReader(parameters)
+        guard (try? reader.sized16()) != nil, let template = try? reader.sized16() else { return nil }
+        return digest(hash, template)
+    }
 }

@@ -1,5 +1,6 @@
 // Authorization sessions: all of them live here, none in the chip (design D1).
 import EnhancedAuthorization
+import SystemMap
 import TPMCrypto
 import TPMWire
 import Wire
@@ -16,8 +17,7 @@ struct Session {
     var nonceTPM: [UInt8]
     /// The entity the session is bound to, by Name and authValue at the time (Part 1, 19.6.8); nil: unbound.
     let boundTo: BoundEntity?
-    /// Guest time at the start, in milliseconds.
-    let startTime: UInt64
+    let startTime: GuestTime
     /// Set at the first use for audit.
     var auditDigest: [UInt8]?
     /// Policy sessions: the checker's token; empty as long as no Policy command came since the start or the last use.

@@ -116,6 +116,8 @@ struct VolatileState {
     var exclusiveAuditSession: TPMHandle?
     /// When `time` was 0, on the clock service's clock.
     let powerOnTime: UInt64
+    /// Tells this power-on's `time` from that of others.
+    let timeEpoch = UInt64.random(in: .min ... .max)
     /// What Clock was at a moment of the clock service's clock.
     var clockAnchor: (clock: UInt64, at: UInt64)
     var recovery = RecoveryTimers()

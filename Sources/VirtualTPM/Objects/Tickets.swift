@@ -17,12 +17,6 @@ extension VirtualTPM {
         ticket(StructureTag.creation, hierarchy, name, creationHash)
     }
 
-    /// TPMT_TK_VERIFIED (Part 2, 10.7.4)
-    func verifiedTicket(_ hierarchy: TPMHandle, digest: [UInt8], keyName: [UInt8]) -> Ticket {
-        guard hierarchy != .null, !keyName.isEmpty else { return .null(StructureTag.verified) }
-        return ticket(StructureTag.verified, hierarchy, digest, keyName)
-    }
-
     /// TPMT_TK_HASHCHECK (Part 2, 10.7.6)
     /// - Parameter isSafe: the digested data cannot be taken for a structure that the TPM made itself.
     func hashCheckTicket(_ hierarchy: TPMHandle, _ hash: HashAlgorithm, digest: [UInt8], isSafe: Bool) -> Ticket {
@@ -40,12 +34,12 @@ extension VirtualTPM {
 func startsAsGenerated(_ data: [UInt8]) -> Bool { data.starts(with: Attestation.magic.wire) }
 
 extension ParameterReader {
-    /// A ticket of one kind: TPM_RC_TAG for another structure's tag, TPM_RC_VALUE for what is no tag.
-    mutating func ticket(_ tag: UInt16) throws(TPMRC) -> Ticket {
+    /// A ticket of one kind, or of some: TPM_RC_TAG for another structure's tag, TPM_RC_VALUE for what is no tag.
+    mutating func ticket(_ tags: UInt16...) throws(TPMRC) -> Ticket {
         try read { (reader) throws(WireError) in
             var ahead = reader
             let given = try ahead.u16()
-            guard given == tag else { throw .rc(StructureTag.isDefined(given) ? .tag : .value) }
+            guard tags.contains(given) else { throw .rc(StructureTag.isDefined(given) ? .tag : .value) }
             return try reader.value()
         }
     }
