@@ -12,9 +12,8 @@ final class GuestTPM {
     private enum Condition {
         /// Not every service was there yet.
         case incomplete
+        /// In failure mode, if the lasting state is not used: the reason is in the log.
         case ready(VirtualTPM)
-        /// The lasting state is not used; the reason is in the log.
-        case refused
     }
     private let port: DoorPort
     private let state: Descriptor
@@ -22,10 +21,13 @@ final class GuestTPM {
     private var isPowered = false
     private var lastCommand: UInt32 = 0
     private var bufferSize = ProxyCalls.SetBufferSize.largest
+    private let limits: Limits
 
-    init(_ port: DoorPort, state: Descriptor) {
+    /// - Parameter limits: what the guest may hold.
+    init(_ port: DoorPort, state: Descriptor, limits: Limits = Limits()) {
         self.port = port
         self.state = state
+        self.limits = limits
     }
 
     let retryResponse = VirtualTPM.errorResponse(.retry)
@@ -96,26 +98,28 @@ final class GuestTPM {
             let chip = try port.device.call(DeviceCalls.Describe.self, Nothing())
             var secret = try port.device.call(DeviceCalls.GuestSecret.self, Nothing()).bytes
             defer { wipe(&secret) }
-            condition = make(chip, Secret(secret))
+            let tpm = make(chip, Secret(secret))
+            tpm.bufferSize = Int(bufferSize)
+            condition = .ready(tpm)
         } catch {
             log(.warning, .proxy, "paratpm-device does not say who it is: 0x\(String(error.rawValue, radix: 16))")
         }
     }
 
-    private func make(_ chip: ChipDescription, _ secret: Secret) -> Condition {
+    private func make(_ chip: ChipDescription, _ secret: Secret) -> VirtualTPM {
+        let device = DeviceAdapter(port.device, chip: chip)
+        let pcrs = PCRAdapter(port)
+        let policy = PolicyAdapter(port.policy)
         do {
             let store = try Journal(descriptor: state.raw, key: Secret(kdfa(.sha256, key: secret.bytes, label: "STATE", bits: 256)))
-            let tpm = try VirtualTPM(
-                device: DeviceAdapter(port.device, chip: chip), pcrs: PCRAdapter(port), policy: PolicyAdapter(port.policy),
-                store: store, clock: BootClock(), secret: secret)
-            tpm.bufferSize = Int(bufferSize)
-            return .ready(tpm)
+            return try VirtualTPM(
+                device: device, pcrs: pcrs, policy: policy, store: store, clock: BootClock(), secret: secret, limits: limits)
         } catch let error as JournalError {
             log(.error, .proxy, "\(stateName): \(error)")
         } catch {
             log(.error, .proxy, "\(stateName): a record does not decode; the file was left as it is")
         }
-        return .refused
+        return VirtualTPM(withoutState: device, pcrs: pcrs, policy: policy, clock: BootClock(), limits: limits)
     }
 
     /// The state file's path, for the log: the proxy was only given its descriptor.

@@ -46,6 +46,23 @@ package final class VirtualTPM {
         if store.records.isEmpty { manufacture() }
     }
 
+    /// A TPM without its lasting state, because that does not verify: in failure mode for good, in which it still says who it is.
+    package init(
+        withoutState device: any DeviceService, pcrs: any PCRService, policy: any PolicyService, clock: any ClockService,
+        limits: Limits
+    ) {
+        self.device = device
+        self.pcrs = pcrs
+        self.policy = policy
+        self.store = NoStore()
+        self.clockService = clock
+        self.limits = limits
+        keys = GuestKeys(.empty)
+        durable = DurableState()
+        volatile = VolatileState(limits: limits, now: clock.milliseconds, clock: 0)
+        power = .failed
+    }
+
     /// The first start of all makes the seeds and proofs that `DurableState()` drew lasting. Where they cannot be, there is
     /// no TPM (failure mode).
     private func manufacture() {
@@ -81,12 +98,20 @@ package final class VirtualTPM {
     /// Takes the lasting state back to what the store has: a command that failed changed nothing.
     func rollBack() {
         guard !durable.dirty.isEmpty else { return }
-        if let former = try? DurableState(records: store.records, device: device), !store.records.isEmpty {
+        if var former = try? DurableState(records: store.records, device: device), !store.records.isEmpty {
+            // What was counted against the guest and could not be stored counts as long as the process lives.
+            former.lockout.keepFailures(of: durable.lockout)
             durable = former
         } else {
             power = .failed
         }
     }
+}
+
+/// The store of a TPM that has none.
+private final class NoStore: DurableStore {
+    let records: [RecordKey: [UInt8]] = [:]
+    func commit(_ changes: [(key: RecordKey, value: [UInt8]?)]) throws(DurableError) { throw .io(0) }
 }
 
 /// What the proxy encrypts with, each key for one purpose (KDFa over the guest's secret).

@@ -31,6 +31,11 @@ struct LockoutState: WireCodable, Equatable {
         writer.u64(recovered.lockoutAuth)
     }
 
+    mutating func keepFailures(of other: LockoutState) {
+        failedTries = max(failedTries, other.failedTries)
+        lockoutAuthEnabled = lockoutAuthEnabled && other.lockoutAuthEnabled
+    }
+
     /// No further try of a DA-protected entity until a recovery or a reset.
     var isLockedOut: Bool { maxTries == 0 || failedTries >= maxTries }
 }
