@@ -43,7 +43,7 @@ extension CommandTable {
         CommandRow(.objectChangeAuth, "ObjectChangeAuth", "12.8", .answered, [.admin(.object), .plain(.object)], [.decrypts, .encrypts],
             note: "The authValue stands in the envelope, which is sealed anew. The twin stays as it is: wrong passwords cannot lock the chip."),
         CommandRow(.createLoaded, "CreateLoaded", "12.9", .backed, [.user(.parent)], [.responseHandle, .decrypts, .encrypts],
-            note: "As Create and CreatePrimary. A derived key is computed in software, since it must be a function of the virtual parent."),
+            note: "As Create and CreatePrimary. A derived key is computed in software, being a function of the virtual parent; the chip then takes it in as a twin."),
     ])
 
     static let duplication = CommandChapter(13, "Duplication commands", [
@@ -67,7 +67,7 @@ extension CommandTable {
         CommandRow(.eccParameters, "ECC_Parameters", "14.6", .answered,
             note: "Constants of the curves."),
         CommandRow(.zGen2Phase, "ZGen_2Phase", "14.7", .backed, [.user(.object)], [.decrypts, .encrypts],
-            note: "The chip multiplies with the twin's scalar; the ephemeral scalar is the proxy's, from EC_Ephemeral."),
+            note: "The chip multiplies with the twin's scalar; the ephemeral scalar is the proxy's, from EC_Ephemeral. ECDH only."),
         .refused(.eccEncrypt, "ECC_Encrypt", "14.8", note: "Later than revision 1.59."),
         .refused(.eccDecrypt, "ECC_Decrypt", "14.9", note: "Later than revision 1.59."),
     ])
@@ -92,13 +92,13 @@ extension CommandTable {
 
     static let sequences = CommandChapter(17, "Hash, HMAC and event sequences", [
         CommandRow(.hmacStart, "HMAC_Start", "17.2", .backed, [.user(.object)], [.responseHandle, .decrypts],
-            note: "As HMAC. MAC_Start has the same code."),
+            note: "Data that fit in one call are gathered for one HMAC of the chip; for more the chip has the sequence, and the proxy its saved state. MAC_Start has the same code."),
         CommandRow(.hashSequenceStart, "HashSequenceStart", "17.4", .answered, [], [.responseHandle, .decrypts],
             note: "Nothing secret; in software a sequence costs the chip no slot."),
-        CommandRow(.sequenceUpdate, "SequenceUpdate", "17.5", .answered, [.user(.object)], [.decrypts],
-            note: "The proxy keeps the sequence."),
-        CommandRow(.sequenceComplete, "SequenceComplete", "17.6", .answered, [.user(.object)], [.flushed, .decrypts, .encrypts],
-            note: "The proxy keeps the sequence, and the twin signs what an HMAC sequence has gathered."),
+        CommandRow(.sequenceUpdate, "SequenceUpdate", "17.5", .backed, [.user(.object)], [.decrypts],
+            note: "The proxy keeps the sequence. A long HMAC with a key of the chip's goes on there, and takes no slot between two commands."),
+        CommandRow(.sequenceComplete, "SequenceComplete", "17.6", .backed, [.user(.object)], [.flushed, .decrypts, .encrypts],
+            note: "As SequenceUpdate."),
         CommandRow(.eventSequenceComplete, "EventSequenceComplete", "17.7", .answered, [.user(.pcrOrNull), .user(.object)],
             [.nv, .flushed, .decrypts],
             note: "The digests are extended into virtual PCRs."),
@@ -124,8 +124,8 @@ extension CommandTable {
     ])
 
     static let ephemeralKeys = CommandChapter(19, "Ephemeral EC keys", [
-        CommandRow(.commit, "Commit", "19.2", .backed, [.user(.object)], [.decrypts, .encrypts],
-            note: "The chip multiplies with the twin's scalar; commit counter and nonces are the proxy's, as the chip's are shared by all."),
+        .refused(.commit, "Commit", "19.2",
+            note: "With a nonce of the proxy's no chip would finish an ECDAA signature, and the chip's own commit counter is one for all: a guest could void another's commitments. So there are no ECDAA keys either."),
         CommandRow(.ecEphemeral, "EC_Ephemeral", "19.3", .answered, [], [.encrypts],
             note: "The ephemeral scalar is derived in the proxy, because the chip's commit counter is shared by all."),
     ])

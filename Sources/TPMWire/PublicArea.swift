@@ -178,7 +178,7 @@ package struct SensitiveArea: Sendable, WireCodable {
         guard PublicArea.types.contains(type) else { throw .rc(.type) }
         authValue = try reader.sized16(max: HashAlgorithm.largestDigest)
         seedValue = try reader.sized16(max: HashAlgorithm.largestDigest)
-        sensitive = try reader.sized16(max: Self.sensitiveMax)
+        sensitive = try reader.sized16(max: type == .keyedHash ? SensitiveCreate.dataMax : Self.sensitiveMax)
     }
     package func encode(to writer: inout WireWriter) {
         writer.value(type)

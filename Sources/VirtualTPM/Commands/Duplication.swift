@@ -42,7 +42,7 @@ extension VirtualTPM {
     /// TPM2_Rewrap (13.2)
     func rewrap(_ call: inout CommandCall) throws(TPMRC) -> Reply {
         let inDuplicate = try call.parameters.bytes(max: Limits.privateMax)
-        let name = try call.parameters.bytes(max: Self.innerKeyMax)
+        let name = try call.parameters.bytes(max: Limits.nameMax)
         let inSymSeed = try call.parameters.bytes(max: PublicArea.rsaMax)
         try call.parameters.finish()
 

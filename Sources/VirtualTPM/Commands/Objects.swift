@@ -111,9 +111,6 @@ extension VirtualTPM {
 
     /// TPM2B_ID_OBJECT, in bytes: an HMAC and an encrypted digest, each behind its size
     private static let credentialMax = 2 * (2 + HashAlgorithm.largestDigest)
-    /// TPM2B_NAME, in bytes
-    private static let nameMax = 2 + HashAlgorithm.largestDigest
-
     /// TPM2_ActivateCredential (12.5)
     func activateCredential(_ call: inout CommandCall) throws(TPMRC) -> Reply {
         let credentialBlob = try call.parameters.bytes(max: Self.credentialMax)
@@ -148,7 +145,7 @@ extension VirtualTPM {
     /// TPM2_MakeCredential (12.6)
     func makeCredential(_ call: inout CommandCall) throws(TPMRC) -> Reply {
         let credential = try call.parameters.bytes(max: HashAlgorithm.largestDigest)
-        let objectName = try call.parameters.bytes(max: Self.nameMax)
+        let objectName = try call.parameters.bytes(max: Limits.nameMax)
         try call.parameters.finish()
 
         let key = try object(call.handles[0])

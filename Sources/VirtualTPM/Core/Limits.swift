@@ -27,6 +27,8 @@ package struct Limits: Sendable {
     package static let capabilityBuffer = 1024
     /// Authorization sessions in one command
     package static let sessionsPerCommand = 3
+    /// TPM2B_NAME, in bytes: TPMU_NAME, which is as large as the reference code's union of a TPMT_HA and a handle
+    package static let nameMax = 68
     /// TPM2B_PRIVATE, in bytes
     package static let privateMax = 2048
 }
