@@ -4,6 +4,7 @@ import SystemMap
 import TPMCrypto
 import TPMWire
 import Testing
+import Wire
 
 @testable import DeviceOwner
 
@@ -29,6 +30,18 @@ import Testing
         let twin = Twin(try importKey(device, bench, duplicable: true), of: bench.guest)
         #expect(twin.verifies(try device.sign(someDigest, ecdsa, with: twin), someDigest))
         #expect(try device.duplicate(twin).sensitive == Self.scalar)
+    }
+
+    @Test func noPrivateKeyCrossesTheBusInTheClear() throws {
+        let bench = try DeviceBench()
+        let device = try bench.device()
+        let twin = Twin(try importKey(device, bench, duplicable: true), of: bench.guest)
+        _ = try device.duplicate(twin)
+        // Both commands were there, and neither message shows the scalar.
+        for code in [TPMCommandCode.import, .duplicate] {
+            #expect(bench.bus.traffic.contains { Array($0.dropFirst(6).prefix(4)) == code.wire })
+        }
+        #expect(!bench.bus.traffic.contains { $0.contains(Array(Self.scalar.prefix(12))) })
     }
 
     @Test func aTwinThatMayNotLeaveStays() throws {
