@@ -71,16 +71,17 @@ package enum GuestDoor {
         try Broker.probe(instance)
         let home = try GuestHome.open(options.guest, instance)
         let state = try home.openState(mode: options.stateMode)
+        // The sockets early: those who start a TPM look for them soon, and clients can wait there.
+        let files = FilesToRemove()
+        defer { files.remove() }
+        let control = try options.control.map { (endpoint) throws(Failure) in try files.open(endpoint) }
+        let data = try options.data.map { (endpoint) throws(Failure) in try files.open(endpoint) }
         guard csystem_harden() == 0 else { throw Failure(.software, "cannot confine itself: \(describe(errno: errno))") }
         if options.keyFlags != 0 {
             log(.notice, .guest, "the state is always encrypted, under a key that the hardware guards; the keys given are not used")
         }
         let guest = RunningGuest(options, Broker(instance, home), state: state, executable: executable)
         try guest.start()
-        let files = FilesToRemove()
-        defer { files.remove() }
-        let control = try options.control.map { (endpoint) throws(Failure) in try files.open(endpoint) }
-        let data = try options.data.map { (endpoint) throws(Failure) in try files.open(endpoint) }
         let door = Door(guest, control: control, signals: signals)
         // Power first: a client that waits at the socket already must find the TPM on.
         if !options.needsInit { try guest.powerOnAtStart() }
