@@ -15,7 +15,7 @@ package enum Introduction {
             package var name: String
             package init(name: String) { self.name = name }
             package init(from reader: inout WireReader) throws(WireError) {
-                name = String(decoding: try reader.sized16(max: 63), as: UTF8.self)
+                name = try reader.text(max: 63)
             }
             package func encode(to writer: inout WireWriter) { writer.sized16(Array(name.utf8)) }
         }

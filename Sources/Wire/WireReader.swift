@@ -79,6 +79,12 @@ package struct WireReader {
         return try bytes(size)
     }
 
+    /// A 16-bit length and that many bytes of UTF-8.
+    package mutating func text(max: Int) throws(WireError) -> String {
+        guard let text = String(validating: try sized16(max: max), as: UTF8.self) else { throw .invalid(0) }
+        return text
+    }
+
     /// A 32-bit length and that many bytes.
     package mutating func sized32(max: Int) throws(WireError) -> [UInt8] {
         let size = Int(try u32())

@@ -6,12 +6,13 @@ import TPMWire
 import Wire
 
 extension VirtualTPM {
-    /// Checks the sessions' attributes, then every authorization. Errors carry the session's number.
+    /// Checks the sessions as such, then what each is used for, in order. Errors carry the session's number.
     func authorize(_ call: inout CommandCall, _ hashes: CommandHashes) throws(TPMRC) {
         try checkSessions(call)
         updateRecovery()
         for index in call.sessions.indices {
             do throws(TPMRC) {
+                try checkUse(call.sessions[index])
                 if let handle = call.sessions[index].authorizes, let role = call.row.handles[index].role {
                     try checkAuthorization(&call, index, handle, role, hashes)
                 } else {
@@ -29,15 +30,13 @@ extension VirtualTPM {
         for (i, applied) in call.sessions.enumerated() {
             let number = i + 1
             if applied.isPassword {
-                guard applied.authorizes != nil else { throw TPMRC.handle.session(number) }
-                guard applied.nonceCaller.isEmpty else { throw TPMRC.nonce.session(number) }
                 guard applied.attributes.subtracting(.continueSession).isEmpty else { throw TPMRC.attributes.session(number) }
+                guard applied.nonceCaller.isEmpty else { throw TPMRC.nonce.session(number) }
                 continue
             }
             guard let session = volatile.sessions[applied.handle] else {
                 throw TPMRC(rawValue: TPMRC.referenceS0.rawValue + UInt32(i))
             }
-            guard session.kind != .trial || applied.authorizes == nil else { throw TPMRC.attributes.session(number) }
             guard !call.sessions[..<i].contains(where: { $0.handle == applied.handle }) else { throw TPMRC.handle.session(number) }
             try checkAttributes(applied, session, call.row, &seen, number)
         }
@@ -67,7 +66,16 @@ extension VirtualTPM {
         } else {
             guard applied.attributes.isDisjoint(with: [.auditExclusive, .auditReset]) else { throw TPMRC.attributes.session(number) }
         }
-        guard applied.authorizes != nil || !uses.isEmpty else { throw TPMRC.attributes.session(number) }
+    }
+
+    /// A session must be there for something; a password authorizes, and a trial policy never does anything.
+    private func checkUse(_ applied: AppliedSession) throws(TPMRC) {
+        if applied.isPassword {
+            guard applied.authorizes != nil else { throw .handle }
+        } else {
+            guard volatile.sessions[applied.handle]?.kind != .trial else { throw .attributes }
+            guard applied.authorizes != nil || !applied.attributes.isDisjoint(with: [.decrypt, .encrypt, .audit]) else { throw .attributes }
+        }
     }
 
     /// One authorized handle: by password, HMAC or policy.

@@ -7,12 +7,10 @@ import Wire
 extension VirtualTPM {
     /// Checks one handle of the handle area: its interface type (Part 2, 9), and that what it names is there.
     func checkHandle(_ handle: TPMHandle, _ kind: HandleKind) throws(TPMRC) {
-        guard kind.allows(handle) else { throw .value }
+        guard kind.allows(handle), isInRange(handle) else { throw .value }
         switch handle.kind {
-        case .transient:
-            guard handle.index < UInt32(limits.transientObjects) else { throw .value }
-            guard volatile.transient[handle] != nil else { throw .referenceH0 }
-        case .hmacSession, .policySession: try checkSessionHandle(handle)
+        case .transient: guard volatile.transient[handle] != nil else { throw .referenceH0 }
+        case .hmacSession, .policySession: guard volatile.sessions[handle] != nil else { throw .referenceH0 }
         case .persistent:
             guard let object = durable.persistent[handle], volatile.hierarchies.isEnabled(object.hierarchy) else { throw .handle }
         case .nvIndex: _ = try nvIndex(handle)
@@ -21,9 +19,13 @@ extension VirtualTPM {
         }
     }
 
-    private func checkSessionHandle(_ handle: TPMHandle) throws(TPMRC) {
-        guard handle.index < UInt32(limits.sessions) else { throw .value }
-        guard volatile.sessions[handle] != nil else { throw .referenceH0 }
+    /// Whether a transient object or a session could have the handle.
+    func isInRange(_ handle: TPMHandle) -> Bool {
+        switch handle.kind {
+        case .transient: handle.index < UInt32(limits.transientObjects)
+        case .hmacSession, .policySession: handle.index < UInt32(limits.sessions)
+        default: true
+        }
     }
 
     /// The object that a transient or persistent handle names; TPM_RC_TYPE for a sequence.

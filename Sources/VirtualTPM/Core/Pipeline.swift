@@ -69,7 +69,7 @@ extension VirtualTPM {
         for (i, slot) in row.handles.enumerated() {
             guard let handle = try? reader.value(TPMHandle.self) else { throw TPMRC.insufficient.handle(i + 1) }
             handles.append(handle)
-            guard slot.kind.allows(handle) else { throw TPMRC.value.handle(i + 1) }
+            guard slot.kind.allows(handle), isInRange(handle) else { throw TPMRC.value.handle(i + 1) }
         }
         for (i, slot) in row.handles.enumerated() {
             do throws(TPMRC) {
