@@ -29,6 +29,12 @@ final class TPMConnection {
     }
     deinit { close(fd) }
 
+    /// Sends bytes and reads so many.
+    func exchange(_ bytes: [UInt8], answer count: Int) throws -> [UInt8] {
+        guard send(fd, bytes, bytes.count, Int32(MSG_NOSIGNAL)) == bytes.count else { throw HarnessError("the TPM is gone") }
+        return try read(count)
+    }
+
     /// One command, one response, as bytes.
     func transact(_ command: [UInt8]) throws -> [UInt8] {
         guard send(fd, command, command.count, Int32(MSG_NOSIGNAL)) == command.count else { throw HarnessError("the TPM is gone") }
