@@ -37,6 +37,7 @@ package final class Device {
     private let chip: Chip
     private let cache: ObjectCache
     private let roots: GuestRoots
+    private let sequenceSeal = SequenceSeal()
     private var description: ChipDescription?
     /// A guest that asks again and again shall not fill the log.
     private var lastRefusal = ""
@@ -123,6 +124,32 @@ package final class Device {
     }
     package func hmac(_ hash: HashAlgorithm, _ data: [UInt8], with twin: Twin) throws(CallStatus) -> [UInt8] {
         try use(twin) { (key) throws(ChipError) in try chip.hmac(hash, data, with: key) }
+    }
+
+    /// One step of an HMAC sequence, which between steps is the caller's to keep.
+    package func hmacStep(_ request: DeviceCalls.HMACStep.Request, with twin: Twin) throws(CallStatus) -> [UInt8] {
+        let context = try sequenceSeal.open(request.state, of: twin.guest)
+        return try perform { () throws(ChipError) in
+            let sequence: Entity
+            if context.isEmpty {
+                let key = try roots.child(twin.object, twin.guest)
+                try cache.reserve(1)
+                sequence = try chip.startHMAC(request.hash, with: key)
+            } else {
+                try cache.reserve(1)
+                sequence = Entity(try chip.loadContext(context), name: [])
+            }
+            do throws(ChipError) {
+                if request.isLast { return try chip.completeSequence(request.data, sequence) }
+                try chip.updateSequence(request.data, sequence)
+                let state = sequenceSeal.sealed(try chip.saveContext(sequence.handle), of: twin.guest)
+                try chip.flush(sequence.handle)
+                return state
+            } catch {
+                try chip.flushQuietly(sequence.handle)
+                throw error
+            }
+        }
     }
 
     private func use<R>(_ twin: Twin, _ body: (Entity) throws(ChipError) -> R) throws(CallStatus) -> R {

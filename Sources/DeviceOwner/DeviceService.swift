@@ -128,6 +128,9 @@ package final class DeviceService {
             .on(DeviceCalls.HMAC.self) { (request, proxy) throws(CallStatus) in
                 Blob(try self.device.hmac(request.hash, request.data, with: try proxy.state[request.handle]))
             },
+            .on(DeviceCalls.HMACStep.self) { (request, proxy) throws(CallStatus) in
+                Blob(try self.device.hmacStep(request, with: try proxy.state[request.handle]))
+            },
         ]
     }
 }

@@ -52,6 +52,13 @@ final class DeviceAdapter: DeviceService {
     func hmac(_ handle: UInt32, hash: HashAlgorithm, data: [UInt8]) throws(TPMRC) -> [UInt8] {
         try link.call(DeviceCalls.HMAC.self, .init(handle: handle, hash: hash, data: data)).bytes
     }
+    func hmacStep(
+        _ handle: UInt32, hash: HashAlgorithm, state: [UInt8], data: [UInt8], isLast: Bool
+    ) throws(TPMRC) -> [UInt8] {
+        try link.call(
+            DeviceCalls.HMACStep.self, .init(handle: handle, hash: hash, state: state, data: data, isLast: isLast)
+        ).bytes
+    }
     func random(_ count: Int) throws(TPMRC) -> [UInt8] {
         guard let count = UInt16(exactly: count) else { throw .failure }
         return try link.call(DeviceCalls.Random.self, count).bytes

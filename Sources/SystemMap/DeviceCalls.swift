@@ -183,6 +183,46 @@ package enum DeviceCalls {
         package typealias Reply = Blob
     }
 
+    /// One step of an HMAC over more data than fits in one call (TPM2_HMAC_Start, SequenceUpdate, SequenceComplete). Between steps
+    /// the sequence is in no slot of the chip: the caller keeps its state.
+    package enum HMACStep: Call {
+        package static let number: UInt16 = 30
+        package static let callers: Caller = [.proxy]
+        /// The chip's saved context, and a MAC by which the device owner knows it again
+        package static let stateMax = 3072
+        package struct Request: WireCodable, Sendable {
+            package var handle: UInt32
+            package var hash: HashAlgorithm
+            /// What the step before answered; empty at the beginning
+            package var state: [UInt8]
+            package var data: [UInt8]
+            package var isLast: Bool
+            package init(handle: UInt32, hash: HashAlgorithm, state: [UInt8], data: [UInt8], isLast: Bool) {
+                self.handle = handle
+                self.hash = hash
+                self.state = state
+                self.data = data
+                self.isLast = isLast
+            }
+            package init(from reader: inout WireReader) throws(WireError) {
+                handle = try reader.u32()
+                hash = try reader.value()
+                state = try reader.sized16(max: HMACStep.stateMax)
+                data = try reader.sized16(max: HMAC.dataMax)
+                isLast = try reader.flag()
+            }
+            package func encode(to writer: inout WireWriter) {
+                writer.u32(handle)
+                writer.value(hash)
+                writer.sized16(state)
+                writer.sized16(data)
+                writer.flag(isLast)
+            }
+        }
+        /// The next step's state, or after the last step the HMAC.
+        package typealias Reply = Blob
+    }
+
     /// Random bytes of the chip, at most 256 in one call.
     package enum Random: Call {
         package static let number: UInt16 = 26

@@ -4,7 +4,8 @@ import Wire
 /// TPMT_SYM_DEF (Part 2, 11.1.6) and TPMT_SYM_DEF_OBJECT (11.1.7): one shape.
 package enum SymmetricDefinition: Hashable, Sendable {
     case null
-    /// A block cipher: key size in bits and mode. A mode of `.null` is "any" where the field allows it.
+    /// A block cipher: key size in bits and mode. A mode of `.null` is "any" where the field allows it; `.cmac` is no mode, but a
+    /// MAC that keys of symmetric ciphers can be for.
     case aes(keyBits: UInt16, mode: TPMAlgorithm)
     /// XOR obfuscation for sessions, with its hash.
     case xor(HashAlgorithm)
@@ -22,7 +23,7 @@ package enum SymmetricDefinition: Hashable, Sendable {
             let bits = try reader.u16()
             guard bits == 128 || bits == 192 || bits == 256 else { throw .rc(.value) }
             let mode = TPMAlgorithm(rawValue: try reader.u16())
-            guard Self.modes.contains(mode) || mode == .null else { throw .rc(.mode) }
+            guard Self.modes.contains(mode) || mode == .cmac || mode == .null else { throw .rc(.mode) }
             self = .aes(keyBits: bits, mode: mode)
         default: throw .rc(.symmetric)
         }

@@ -23,6 +23,14 @@ package protocol DeviceService: AnyObject {
     func recoverSeed(_ handle: UInt32, use: SeedUse, hash: HashAlgorithm, secret: [UInt8]) throws(TPMRC) -> [UInt8]
     func unseal(_ handle: UInt32) throws(TPMRC) -> [UInt8]
     func hmac(_ handle: UInt32, hash: HashAlgorithm, data: [UInt8]) throws(TPMRC) -> [UInt8]
+    /// A step of an HMAC over more data than fits in one call.
+    /// - Parameters:
+    ///   - state: what the step before answered; empty at the beginning.
+    ///   - data: at most DeviceCalls.HMAC.dataMax bytes.
+    /// - Returns: the next step's state, or after the last step the HMAC.
+    func hmacStep(
+        _ handle: UInt32, hash: HashAlgorithm, state: [UInt8], data: [UInt8], isLast: Bool
+    ) throws(TPMRC) -> [UInt8]
     /// - Parameter count: at most DeviceCalls.Random.countMax.
     func random(_ count: Int) throws(TPMRC) -> [UInt8]
 }

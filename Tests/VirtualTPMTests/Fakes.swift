@@ -195,6 +195,18 @@ final class FakeDevice: DeviceService {
         return TPMCrypto.hmac(hash, key: secret, data)
     }
 
+    /// The state is all the data so far, with a checksum.
+    func hmacStep(
+        _ handle: UInt32, hash: HashAlgorithm, state: [UInt8], data: [UInt8], isLast: Bool
+    ) throws(TPMRC) -> [UInt8] {
+        try note("hmacStep")
+        let (twin, secret) = try twin(handle)
+        guard twin.spec.kind == .hmac, data.count <= DeviceCalls.HMAC.dataMax else { throw .type }
+        let former = Array(state.dropFirst(32))
+        guard state.isEmpty || digest(.sha256, former) == Array(state.prefix(32)) else { throw .integrity }
+        return isLast ? TPMCrypto.hmac(hash, key: secret, former, data) : digest(.sha256, former, data) + former + data
+    }
+
     func random(_ count: Int) throws(TPMRC) -> [UInt8] {
         try note("random")
         precondition(count <= Int(DeviceCalls.Random.countMax))

@@ -1,4 +1,5 @@
 // Part 3, 14: asymmetric primitives.
+import SystemMap
 import TPMCrypto
 import TPMWire
 import Wire
@@ -79,5 +80,71 @@ extension VirtualTPM {
         let shared: ECCPoint
         do throws(TPMRC) { shared = try key.agree(point) } catch { throw error.parameter(1) }
         return Reply { $0.sized16(shared) }
+    }
+
+    /// TPM2_ECC_Parameters (14.6)
+    func eccParameters(_ call: inout CommandCall) throws(TPMRC) -> Reply {
+        let curve = try call.parameters.curve(of: device.chip)
+        try call.parameters.finish()
+
+        return Reply { $0.value(CurveDetail(curve)) }
+    }
+
+    /// TPM2_ZGen_2Phase (14.7), for ECDH: the full unified model of SP 800-56A.
+    func zGen2Phase(_ call: inout CommandCall) throws(TPMRC) -> Reply {
+        let inQsB = try call.parameters.next(Sized<ECCPoint>.self).value
+        let inQeB = try call.parameters.next(Sized<ECCPoint>.self).value
+        let inScheme = try call.parameters.next(TPMAlgorithm.self)
+        guard inScheme == .ecdh || inScheme == .null else { throw TPMRC.scheme.parameter(3) }
+        let counter = try call.parameters.next(UInt16.self)
+        try call.parameters.finish()
+
+        let keyA = try object(call.handles[0], orSequence: .key)
+        guard case .ecc(_, let scheme, let curve, _) = keyA.publicArea.parameters else { throw TPMRC.key.handle(1) }
+        guard keyA.attributes.contains(.decrypt), !keyA.attributes.contains(.restricted) else { throw TPMRC.attributes.handle(1) }
+        guard inScheme == .ecdh, scheme.isNull || scheme.algorithm == .ecdh else { throw TPMRC.scheme.parameter(3) }
+        guard isOnCurve(inQsB, curve) else { throw TPMRC.eccPoint.parameter(1) }
+        guard isOnCurve(inQeB, curve) else { throw TPMRC.eccPoint.parameter(2) }
+        guard let ephemeral = volatile.commitments.key(counter, curve), let outZ2 = ephemeral.agree(inQeB) else {
+            throw TPMRC.value.parameter(4)
+        }
+        let outZ1 = try keyA.agree(inQsB)
+        volatile.commitments.end(counter)
+        return Reply {
+            $0.sized16(outZ1)
+            $0.sized16(outZ2)
+        }
+    }
+}
+
+extension ParameterReader {
+    /// TPMI_ECC_CURVE: one that the chip has.
+    mutating func curve(of chip: ChipDescription) throws(TPMRC) -> ECCCurve {
+        let curve = try next(ECCCurve.self)
+        guard chip.curves.contains(curve) else { throw TPMRC.curve.parameter(number) }
+        return curve
+    }
+}
+
+/// TPMS_ALGORITHM_DETAIL_ECC (Part 2, 11.2.5.4), written only.
+private struct CurveDetail: WireCodable {
+    let curve: ECCCurve
+
+    init(_ curve: ECCCurve) { self.curve = curve }
+    init(from reader: inout WireReader) throws(WireError) { curve = try reader.value() }
+    func encode(to writer: inout WireWriter) {
+        let constants = CurveConstants(curve)
+        let hash: HashAlgorithm = switch curve {
+        case .p256: .sha256
+        case .p384: .sha384
+        case .p521: .sha512
+        }
+        writer.value(curve)
+        writer.u16(UInt16(curve.bits))
+        Scheme(.kdf1SP800_56A, hash).encode(to: &writer)
+        Scheme.null.encode(to: &writer)
+        for constant in [constants.p, constants.a, constants.b, constants.gX, constants.gY, constants.n, constants.h] {
+            writer.sized16(constant)
+        }
     }
 }

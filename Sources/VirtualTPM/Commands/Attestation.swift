@@ -1,43 +1,151 @@
-// Part 3, 18: attestation commands.
+// Part 3, 18 and 31.16: attestation commands.
 import TPMCrypto
 import TPMWire
 import Wire
 
+/// Who signs an attestation, and how.
+private struct Signer {
+    /// nil for TPM_RH_NULL: the signature is null.
+    let key: LoadedObject?
+    let scheme: Scheme
+}
+
 extension VirtualTPM {
-    /// TPM2_Quote (18.4)
-    func quote(_ call: inout CommandCall) throws(TPMRC) -> Reply {
-        let qualifyingData = try call.parameters.bytes(max: CreationRequest.outsideInfoMax)
-        let inScheme = try call.parameters.read { (reader) throws(WireError) in try Scheme.signing(&reader) }
-        let selection = volatile.banks.present(try call.parameters.list(PCRSelection.self, max: PCRSelection.listMax))
+    /// TPM2_Certify (18.2)
+    func certify(_ call: inout CommandCall) throws(TPMRC) -> Reply {
+        let qualifyingData = try call.parameters.qualifyingData()
+        let inScheme = try call.parameters.signatureScheme()
         try call.parameters.finish()
 
-        let (signer, scheme) = try attestationSigner(call.handles[0], inScheme)
+        let signer = try signer(call.handles[1], number: 2, inScheme, parameter: 2)
+        // A sequence has neither Name nor Qualified Name.
+        let certified = try? object(call.handles[0])
+        let attested = Attestation.Attested.certify(
+            name: certified?.name ?? [], qualifiedName: certified?.qualifiedName ?? [])
+        return try attest(attested, qualifyingData, signer)
+    }
+
+    /// TPM2_CertifyCreation (18.3)
+    func certifyCreation(_ call: inout CommandCall) throws(TPMRC) -> Reply {
+        let qualifyingData = try call.parameters.qualifyingData()
+        let creationHash = try call.parameters.bytes(max: HashAlgorithm.largestDigest)
+        let inScheme = try call.parameters.signatureScheme()
+        let given = try call.parameters.ticket(StructureTag.creation)
+        try call.parameters.finish()
+
+        let signer = try signer(call.handles[0], number: 1, inScheme, parameter: 3)
+        let objectName = name(of: call.handles[1])
+        let genuine = creationTicket(given.hierarchy, name: objectName, creationHash: creationHash)
+        guard constantTimeEqual(genuine.digest, given.digest) else { throw TPMRC.ticket.parameter(4) }
+        return try attest(.creation(objectName: objectName, creationHash: creationHash), qualifyingData, signer)
+    }
+
+    /// TPM2_Quote (18.4)
+    func quote(_ call: inout CommandCall) throws(TPMRC) -> Reply {
+        let qualifyingData = try call.parameters.qualifyingData()
+        let inScheme = try call.parameters.signatureScheme()
+        let selection = try call.parameters.list(PCRSelection.self, max: PCRSelection.listMax)
+        try call.parameters.finish()
+
+        let signer = try signer(call.handles[0], number: 1, inScheme, parameter: 2)
         // The scheme's hash digests the PCRs too: nobody can sign a quote without one.
-        guard let signer, let hash = scheme.hash else { throw TPMRC.scheme.parameter(2) }
+        guard let hash = signer.scheme.hash else { throw TPMRC.scheme.parameter(2) }
         let digest = try pcrDigest(selection, hash: hash)
-        return try attest(.quote(selection: selection, digest: digest), qualifyingData, signer, scheme)
+        return try attest(.quote(selection: volatile.banks.present(selection), digest: digest), qualifyingData, signer)
+    }
+
+    /// TPM2_GetSessionAuditDigest (18.5)
+    func getSessionAuditDigest(_ call: inout CommandCall) throws(TPMRC) -> Reply {
+        let qualifyingData = try call.parameters.qualifyingData()
+        let inScheme = try call.parameters.signatureScheme()
+        try call.parameters.finish()
+
+        let signer = try signer(call.handles[1], number: 2, inScheme, parameter: 2)
+        let session = call.handles[2]
+        guard let digest = volatile.sessions[session]?.auditDigest else { throw TPMRC.type.handle(3) }
+        let exclusive = volatile.exclusiveAuditSession == session
+        return try attest(.sessionAudit(exclusive: exclusive, digest: digest), qualifyingData, signer)
+    }
+
+    /// TPM2_GetCommandAuditDigest (18.6): reading it with a signature begins a new digest.
+    func getCommandAuditDigest(_ call: inout CommandCall) throws(TPMRC) -> Reply {
+        let qualifyingData = try call.parameters.qualifyingData()
+        let inScheme = try call.parameters.signatureScheme()
+        try call.parameters.finish()
+
+        let signer = try signer(call.handles[1], number: 2, inScheme, parameter: 2)
+        let audit = durable.audit
+        let attested = Attestation.Attested.commandAudit(
+            counter: audit.counter, algorithm: audit.hash, auditDigest: volatile.commandAuditDigest,
+            commandDigest: audit.commandDigest)
+        let reply = try attest(attested, qualifyingData, signer)
+        if signer.key != nil { volatile.commandAuditDigest = [] }
+        return reply
+    }
+
+    /// TPM2_GetTime (18.7): time, clock and firmware version twice, obfuscated where others must not know them, and inside in plain.
+    func getTime(_ call: inout CommandCall) throws(TPMRC) -> Reply {
+        let qualifyingData = try call.parameters.qualifyingData()
+        let inScheme = try call.parameters.signatureScheme()
+        try call.parameters.finish()
+
+        let signer = try signer(call.handles[1], number: 2, inScheme, parameter: 2)
+        let attested = Attestation.Attested.time(
+            time: time, clockInfo: clockInfo, firmwareVersion: device.chip.firmware)
+        return try attest(attested, qualifyingData, signer)
+    }
+
+    /// TPM2_NV_Certify (31.16): a part of the index's data, or for size 0 at offset 0 the digest of all of it.
+    func nvCertify(_ call: inout CommandCall) throws(TPMRC) -> Reply {
+        let qualifyingData = try call.parameters.qualifyingData()
+        let inScheme = try call.parameters.signatureScheme()
+        let size = try call.parameters.next(UInt16.self)
+        let offset = try call.parameters.next(UInt16.self)
+        try call.parameters.finish()
+
+        let signer = try signer(call.handles[0], number: 1, inScheme, parameter: 2)
+        let index = try nvIndex(call.handles[2])
+        try nvReadChecks(authHandle: call.handles[1], index: index)
+        let range = Int(offset)..<Int(offset) + Int(size)
+        guard range.upperBound <= index.data.count else { throw .nvRange }
+        guard Int(size) <= Limits.nvBuffer else { throw TPMRC.value.parameter(3) }
+        let name = index.publicArea.name
+        let attested: Attestation.Attested = size == 0 && offset == 0
+            ? .nvDigest(indexName: name, digest: signer.scheme.hash.map { digest($0, index.data) } ?? [])
+            : .nv(indexName: name, offset: offset, contents: Array(index.data[range]))
+        return try attest(attested, qualifyingData, signer)
     }
 
     /// The signing key of an attestation command, and the scheme it will use.
-    private func attestationSigner(_ handle: TPMHandle, _ given: Scheme) throws(TPMRC) -> (LoadedObject?, Scheme) {
-        guard handle != .null else { return (nil, .null) }
-        let signer = try object(handle, orSequence: .key)
-        guard signer.isSigningKey else { throw TPMRC.key.handle(1) }
-        do throws(TPMRC) { return (signer, try signingScheme(for: signer, given)) } catch { throw error.parameter(2) }
+    /// - Parameters:
+    ///   - number: of the handle.
+    ///   - parameter: inScheme's number.
+    private func signer(
+        _ handle: TPMHandle, number: Int, _ given: Scheme, parameter: Int
+    ) throws(TPMRC) -> Signer {
+        guard handle != .null else { return Signer(key: nil, scheme: .null) }
+        let key = try object(handle, number: number, orSequence: .key)
+        guard key.isSigningKey else { throw TPMRC.key.handle(number) }
+        do throws(TPMRC) { return Signer(key: key, scheme: try signingScheme(for: key, given)) } catch {
+            throw error.parameter(parameter)
+        }
     }
 
     /// Composes a TPMS_ATTEST (Part 2, 10.12.8) and signs it: TPM2B_ATTEST and TPMT_SIGNATURE.
-    /// - Parameter signer: nil for TPM_RH_NULL: the signature is null.
     private func attest(
-        _ attested: Attestation.Attested, _ qualifyingData: [UInt8], _ signer: LoadedObject?, _ scheme: Scheme
+        _ attested: Attestation.Attested, _ qualifyingData: [UInt8], _ signer: Signer
     ) throws(TPMRC) -> Reply {
         var attestation = Attestation(
-            qualifiedSigner: signer?.qualifiedName ?? TPMHandle.null.wire, extraData: qualifyingData, clockInfo: clockInfo,
+            qualifiedSigner: signer.key?.qualifiedName ?? TPMHandle.null.wire, extraData: qualifyingData, clockInfo: clockInfo,
             firmwareVersion: device.chip.firmware, attested: attested)
-        if signer?.hierarchy != .endorsement && signer?.hierarchy != .platform { obfuscate(&attestation) }
+        if signer.key?.hierarchy != .endorsement && signer.key?.hierarchy != .platform { obfuscate(&attestation) }
         let wire = attestation.wire
         let signature: Signature =
-            if let signer, let hash = scheme.hash { try signer.sign(digest: digest(hash, wire), scheme: scheme) } else { .null }
+            if let key = signer.key, let hash = signer.scheme.hash {
+                try key.sign(digest: digest(hash, wire), scheme: signer.scheme)
+            } else {
+                .null
+            }
         return Reply {
             $0.sized16(wire)
             $0.value(signature)
@@ -59,4 +167,14 @@ extension VirtualTPM {
 extension LoadedObject {
     /// A key that may sign: asymmetric or keyed hash. The sign attribute of a symmetric cipher key means encryption.
     var isSigningKey: Bool { attributes.contains(.sign) && publicArea.type != .symcipher }
+}
+
+extension ParameterReader {
+    /// TPM2B_DATA (Part 2, 10.4.3)
+    mutating func qualifyingData() throws(TPMRC) -> [UInt8] { try bytes(max: CreationRequest.outsideInfoMax) }
+
+    /// TPMT_SIG_SCHEME+
+    mutating func signatureScheme() throws(TPMRC) -> Scheme {
+        try read { (reader) throws(WireError) in try Scheme.signing(&reader) }
+    }
 }

@@ -89,7 +89,7 @@ extension VirtualTPM {
         case .ppCommands:
             return CapabilityPage(TPMCommandCode.needingPresence.filter { $0.rawValue >= property }, count: count, size: 4)
         case .auditCommands:
-            return .empty
+            return CapabilityPage(durable.audit.codes.filter { $0.rawValue >= property }, count: count, size: 4)
         case .pcrs:
             guard property == 0 else { throw TPMRC.value.parameter(2) }
             let banks = count == 0 ? [] : volatile.banks.selections

@@ -142,8 +142,8 @@ extension VirtualTPM {
             TaggedProperty(0x210, lockout.recoveryTime),  // LOCKOUT_INTERVAL
             TaggedProperty(0x211, lockout.lockoutRecovery),  // LOCKOUT_RECOVERY
             TaggedProperty(0x212, 0),  // NV_WRITE_RECOVERY
-            TaggedProperty(0x213, 0),  // AUDIT_COUNTER_0
-            TaggedProperty(0x214, 0),  // AUDIT_COUNTER_1
+            TaggedProperty(0x213, UInt32(truncatingIfNeeded: durable.audit.counter >> 32)),  // AUDIT_COUNTER_0
+            TaggedProperty(0x214, UInt32(truncatingIfNeeded: durable.audit.counter)),  // AUDIT_COUNTER_1
         ]
     }
 
@@ -205,7 +205,7 @@ extension VirtualTPM {
     /// What the guest's TPM implements, ascending: digests and symmetric cryptography by itself, the rest as far as the chip does.
     var algorithmProperties: [AlgorithmProperty] {
         var all: [AlgorithmProperty] = [
-            AlgorithmProperty(.hmac, [.hash, .signing]), AlgorithmProperty(.aes, [.symmetric]),
+            AlgorithmProperty(.hmac, [.hash, .signing]), AlgorithmProperty(.aes, [.symmetric]), AlgorithmProperty(.cmac, [.symmetric, .signing]),
             AlgorithmProperty(.mgf1, [.hash, .method]), AlgorithmProperty(.keyedHash, [.hash, .object, .signing, .encrypting]),
             AlgorithmProperty(.xor, [.hash, .symmetric]), AlgorithmProperty(.kdf1SP800_56A, [.hash, .method]),
             AlgorithmProperty(.kdf2, [.hash, .method]), AlgorithmProperty(.kdf1SP800_108, [.hash, .method]),

@@ -54,7 +54,8 @@ extension VirtualTPM {
         }
         guard volatile.hierarchies.isEnabled(context.hierarchy) else { throw .hierarchy }
         if context.savedHandle == SavedKind.sequence {
-            return try volatile.transient.insert(.sequence(try Self.decode(SequenceRecord.self, plain).sequence))
+            let sequence = try Self.decode(SequenceRecord.self, plain).sequence(device: device)
+            return try volatile.transient.insert(.sequence(sequence))
         }
         let object = try Self.decode(ObjectRecord.self, plain).object(device: device)
         return try volatile.transient.insert(.object(object))
@@ -92,7 +93,8 @@ extension VirtualTPM {
         var context = SavedContext(sequence: sequence, savedHandle: savedHandle, hierarchy: hierarchy, blob: [])
         let nonce = randomBytes(Self.nonceSize)
         context.blob = nonce + aeadSeal(key: contextKey(context), nonce: nonce, associated: context.header, record)
-        precondition(context.blob.count <= SavedContext.blobMax, "every record fits in a context")
+        // Every record fits, unless the chip's own contexts, one of which a sequence can hold, are larger than any we know.
+        guard context.blob.count <= SavedContext.blobMax else { throw .memory }
         return context
     }
 
@@ -160,39 +162,5 @@ private struct SessionRecord: WireCodable {
         return Session.BoundEntity(
             name: try reader.sized16(max: 2 + HashAlgorithm.largestDigest),
             authValue: Secret(try reader.sized16(max: HashAlgorithm.largestDigest)), isDAProtected: try reader.flag())
-    }
-}
-
-/// A hash or event sequence as a saved context holds it.
-private struct SequenceRecord: WireCodable {
-    let sequence: SequenceObject
-
-    init(_ sequence: SequenceObject) { self.sequence = sequence }
-
-    init(from reader: inout WireReader) throws(WireError) {
-        let authValue = Secret(try reader.sized16(max: HashAlgorithm.largestDigest))
-        let isEvent = try reader.flag()
-        var contexts: [HashContext] = []
-        for _ in 0..<(isEvent ? HashAlgorithm.allCases.count : 1) {
-            guard let context = HashContext(saved: try reader.sized16()) else { throw .invalid(0) }
-            contexts.append(context)
-        }
-        sequence = SequenceObject(authValue: authValue, state: isEvent ? .event(contexts) : .hash(contexts[0]))
-        sequence.isStarted = try reader.flag()
-        sequence.isTicketSafe = try reader.flag()
-    }
-
-    func encode(to writer: inout WireWriter) {
-        writer.sized16(sequence.authValue.bytes)
-        switch sequence.state {
-        case .hash(let context):
-            writer.flag(false)
-            writer.sized16(context.saved)
-        case .event(let contexts):
-            writer.flag(true)
-            for context in contexts { writer.sized16(context.saved) }
-        }
-        writer.flag(sequence.isStarted)
-        writer.flag(sequence.isTicketSafe)
     }
 }

@@ -72,6 +72,12 @@ extension VirtualTPM {
         volatile.isStartOrderly = durable.clock.orderly != .none
         switch cycle {
         case .reset: break
+        case .restart(let kept), .resume(let kept):
+            volatile.commandAuditDigest = kept.commandAuditDigest
+            volatile.commitments = kept.commitments
+        }
+        switch cycle {
+        case .reset: break
         case .restart(let kept):
             // platformAuth, platformPolicy and the enables start anew; the NULL hierarchy lives on.
             volatile.hierarchies.nullProof = kept.hierarchies.nullProof
@@ -132,7 +138,8 @@ extension VirtualTPM {
             ? nil
             : KeptState(
                 hierarchies: volatile.hierarchies, pcrAuthValue: volatile.pcrAuthValue, sessions: sessions,
-                clearCount: volatile.clearCount)
+                clearCount: volatile.clearCount, commandAuditDigest: volatile.commandAuditDigest,
+                commitments: volatile.commitments)
         durable.clock.orderly = shutdownType == .state ? .state : .clear
         durable.save(.clock)
         return .empty

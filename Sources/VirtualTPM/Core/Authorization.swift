@@ -205,26 +205,6 @@ extension VirtualTPM {
         let mac = TPMCrypto.hmac(session.hash, key: key, rpHash, session.nonceTPM, applied.nonceCaller, [attributes.rawValue])
         return AuthResponse(nonce: session.nonceTPM, attributes: attributes, hmac: mac)
     }
-
-    /// Session audit (Part 1, 19.6.6): the digest of every command and response since the session's first use for audit.
-    func updateAudit(_ call: CommandCall, _ hashes: CommandHashes, _ parameters: [UInt8]) {
-        guard let applied = call.sessions.first(where: { $0.attributes.contains(.audit) }),
-            var session = volatile.sessions[applied.handle]
-        else {
-            volatile.exclusiveAuditSession = nil
-            return
-        }
-        let zero = [UInt8](repeating: 0, count: session.hash.digestSize)
-        if session.auditDigest == nil || applied.attributes.contains(.auditReset) {
-            volatile.exclusiveAuditSession = applied.handle
-            session.auditDigest = zero
-        } else if volatile.exclusiveAuditSession != applied.handle {
-            volatile.exclusiveAuditSession = nil
-        }
-        let rpHash = digest(session.hash, TPMRC.success.rawValue.wire, call.row.code.wire, parameters)
-        session.auditDigest = digest(session.hash, session.auditDigest ?? zero, hashes.cpHash(session.hash), rpHash)
-        volatile.sessions[applied.handle] = session
-    }
 }
 
 extension Session {

@@ -45,6 +45,8 @@ struct CommandCall {
     var sessions: [AppliedSession]
     /// The parameter area as it came (still encrypted where a session says so): what cpHash covers.
     let rawParameters: [UInt8]
+    /// SetCommandCodeAuditStatus changed the hash: the command audit digest does not have it.
+    var isAuditHashChange = false
 }
 
 /// A command's successful answer.

@@ -34,21 +34,37 @@ extension VirtualTPM {
         case .rsaDecrypt: try rsaDecrypt(&call)
         case .ecdhKeyGen: try ecdhKeyGen(&call)
         case .ecdhZGen: try ecdhZGen(&call)
+        case .eccParameters: try eccParameters(&call)
+        case .zGen2Phase: try zGen2Phase(&call)
         // 15 Symmetric primitives
+        case .encryptDecrypt: try encryptDecrypt(&call)
+        case .encryptDecrypt2: try encryptDecrypt2(&call)
         case .hash: try hash(&call)
         case .hmac: try hmac(&call)
         // 16 Random number generator
         case .getRandom: try getRandom(&call)
         case .stirRandom: try stirRandom(&call)
-        // 17 Hash and event sequences
+        // 17 Hash, MAC and event sequences
+        case .hmacStart: try hmacStart(&call)
         case .hashSequenceStart: try hashSequenceStart(&call)
         case .sequenceUpdate: try sequenceUpdate(&call)
         case .sequenceComplete: try sequenceComplete(&call)
+        case .eventSequenceComplete: try eventSequenceComplete(&call)
         // 18 Attestation
+        case .certify: try certify(&call)
+        case .certifyCreation: try certifyCreation(&call)
         case .quote: try quote(&call)
+        case .getSessionAuditDigest: try getSessionAuditDigest(&call)
+        case .getCommandAuditDigest: try getCommandAuditDigest(&call)
+        case .getTime: try getTime(&call)
+        case .certifyX509: try certifyX509(&call)
+        // 19 Ephemeral EC keys
+        case .ecEphemeral: try ecEphemeral(&call)
         // 20 Signing and signature verification
         case .verifySignature: try verifySignature(&call)
         case .sign: try sign(&call)
+        // 21 Command audit
+        case .setCommandCodeAuditStatus: try setCommandCodeAuditStatus(&call)
         // 22 Integrity collection (PCR)
         case .pcrExtend: try pcrExtend(&call)
         case .pcrEvent: try pcrEvent(&call)
@@ -119,6 +135,7 @@ extension VirtualTPM {
         case .nvWriteLock: try nvWriteLock(&call)
         case .nvGlobalWriteLock: try nvGlobalWriteLock(&call)
         case .nvRead: try nvRead(&call)
+        case .nvCertify: try nvCertify(&call)
         case .nvReadLock: try nvReadLock(&call)
         case .nvChangeAuth: try nvChangeAuth(&call)
         default: throw .commandCode

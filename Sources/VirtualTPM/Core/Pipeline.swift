@@ -30,11 +30,12 @@ extension VirtualTPM {
         guard sessions.count >= row.authorizedHandles else { throw .authMissing }
         let raw = reader.rest()
         var call = CommandCall(row: row, handles: handles, parameters: ParameterReader([]), sessions: sessions, rawParameters: raw)
-        let hashes = CommandHashes(call, names: sessions.isEmpty ? [] : handles.map { name(of: $0) })
+        let hashes = CommandHashes(call, names: sessions.isEmpty && !durable.audit.commands.contains(row.code) ? [] : handles.map { name(of: $0) })
         if !sessions.isEmpty { try authorize(&call, hashes) }
         call.parameters = ParameterReader(try decryptParameter(call))
         let reply = try perform(&call)
         noteChange(by: call)
+        countAudit(of: call)
         do throws(TPMRC) { try commit() } catch {
             // Nobody will hear of what was loaded.
             if let handle = reply.handle, handle.kind == .transient { volatile.transient.remove(handle) }
@@ -42,7 +43,7 @@ extension VirtualTPM {
         }
         let response = respond(call, reply, hashes)
         // Not before: the response's HMAC needs the authValue.
-        if row.flags.contains(.flushed), let handle = handles.first { volatile.transient.remove(handle) }
+        if row.flags.contains(.flushed), let sequence = handles.last { volatile.transient.remove(sequence) }
         return response
     }
 
@@ -121,16 +122,17 @@ extension VirtualTPM {
 
     /// Builds the response: nonces roll, the first parameter is encrypted, audit digests grow, HMACs are made.
     private func respond(_ call: CommandCall, _ reply: Reply, _ hashes: CommandHashes) -> [UInt8] {
-        updateAudit(call, hashes, reply.parameters.bytes)
         var body = WireWriter(capacity: reply.parameters.bytes.count + 160)
         if let handle = reply.handle { body.value(handle) }
         if call.sessions.isEmpty {
+            updateAudits(call, hashes, reply.parameters.bytes)
             body.raw(reply.parameters.bytes)
         } else {
             for session in call.sessions where !session.isPassword {
                 volatile.sessions[session.handle]?.rollNonce()
             }
             let parameters = encryptParameter(call, reply.parameters.bytes)
+            updateAudits(call, hashes, parameters)
             body.sized32(parameters)
             for index in call.sessions.indices { body.value(authResponse(call, index, parameters)) }
             endSessions(call)

@@ -16,7 +16,7 @@ struct Session {
     let sessionKey: Secret
     var nonceTPM: [UInt8]
     /// The entity the session is bound to, by Name and authValue at the time (Part 1, 19.6.8); nil: unbound.
-    let boundTo: BoundEntity?
+    var boundTo: BoundEntity?
     let startTime: GuestTime
     /// Set at the first use for audit.
     var auditDigest: [UInt8]?

@@ -8,12 +8,16 @@ enum TransientEntry {
     case sequence(SequenceObject)
 }
 
-/// A hash or event sequence under way (Part 3, 17).
+/// A hash, event or MAC sequence under way (Part 3, 17).
 final class SequenceObject {
     enum State {
         case hash(HashContext)
         /// HashSequenceStart with TPM_ALG_NULL: one context for each implemented algorithm
         case event([HashContext])
+        case hmac(HMACContext)
+        case cmac(CMACContext)
+        /// An HMAC whose key only the chip has
+        case twin(TwinSequence)
     }
     let authValue: Secret
     var state: State
@@ -22,8 +26,8 @@ final class SequenceObject {
     /// The first data began with TPM_GENERATED_VALUE or was too short to tell: no hash-check ticket.
     var isTicketSafe = false
 
-    init(authValue: Secret, state: State) {
-        self.authValue = authValue
+    init(authValue: [UInt8], state: State) {
+        self.authValue = Secret(withoutTrailingZeros(authValue))
         self.state = state
     }
 }

@@ -139,6 +139,9 @@ struct VolatileState {
     var random = RandomPool()
     /// The session whose audit digest covers every command since it began (Part 1, 19.6.6.3).
     var exclusiveAuditSession: TPMHandle?
+    /// Command audit's digest (Part 3, 21.1); empty until the next audited command begins one.
+    var commandAuditDigest: [UInt8] = []
+    var commitments = Commitments()
     /// When `time` was 0, on the clock service's clock.
     let powerOnTime: UInt64
     /// Tells this power-on's `time` from that of others.
@@ -174,4 +177,6 @@ struct KeptState {
     var pcrAuthValue: Secret
     var sessions: SessionTable
     var clearCount: UInt32
+    var commandAuditDigest: [UInt8]
+    var commitments: Commitments
 }

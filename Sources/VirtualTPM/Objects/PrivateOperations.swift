@@ -89,6 +89,37 @@ extension LoadedObject {
         return TPMCrypto.hmac(hash, key: key, data)
     }
 
+    /// TPM2_MAC's calculation (Part 3, 15.6).
+    /// - Parameter scheme: one that was selected for this key (`macScheme(for:_:)`).
+    func mac(_ scheme: MACScheme, _ data: [UInt8]) throws(TPMRC) -> [UInt8] {
+        switch scheme {
+        case .hmac(let hash): return try hmac(hash, data)
+        case .cmac:
+            var context = try cmacContext()
+            context.update(data)
+            return context.finished()
+        }
+    }
+
+    /// The beginning of a MAC over data that come in parts.
+    func macSequence(_ scheme: MACScheme) throws(TPMRC) -> SequenceObject.State {
+        switch scheme {
+        case .cmac: return .cmac(try cmacContext())
+        case .hmac(let hash):
+            if case .twin(let twin) = backing, twin.blob.spec.kind == .hmac { return .twin(TwinSequence(twin, hash)) }
+            var key = try unseal()
+            defer { wipe(&key) }
+            return .hmac(HMACContext(hash, key: key))
+        }
+    }
+
+    private func cmacContext() throws(TPMRC) -> CMACContext {
+        var key = try unseal()
+        defer { wipe(&key) }
+        guard let context = CMACContext(key: key) else { throw .failure }
+        return context
+    }
+
     private func rsaKey(_ prime: Secret) throws(TPMRC) -> RSAPrivateKey {
         guard case .rsa(_, _, _, let exponent) = publicArea.parameters, case .rsa(let modulus) = publicArea.unique,
             let key = RSAPrivateKey(modulus: modulus, exponent: exponent, prime: prime.bytes)

@@ -18,7 +18,10 @@ extension PublicArea {
         }
         switch parameters {
         case .rsa(_, _, let bits, _): guard chip.rsaBits.contains(bits) else { throw .value }
-        case .ecc(_, _, let curve, _): guard chip.curves.contains(curve) else { throw .curve }
+        case .ecc(_, let scheme, let curve, _):
+            guard chip.curves.contains(curve) else { throw .curve }
+            // There is no TPM2_Commit, for the reason that its row tells.
+            guard scheme.algorithm != .ecdaa else { throw .scheme }
         case .keyedHash, .symcipher: break
         }
     }
@@ -75,7 +78,8 @@ extension PublicArea {
     func checkSchemes(parent: PublicArea?) throws(TPMRC) {
         switch parameters {
         case .keyedHash(let scheme): return try checkKeyedHash(scheme)
-        case .symcipher: break
+        case .symcipher(let symmetric):
+            if case .aes(_, .cmac) = symmetric, attributes.contains(.decrypt) { throw .scheme }
         case .rsa(let symmetric, let scheme, _, _):
             try checkAsymmetric(scheme)
             guard isParent || symmetric == .null else { throw .symmetric }

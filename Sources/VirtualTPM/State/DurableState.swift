@@ -11,6 +11,7 @@ struct DurableState {
     var lockout = LockoutState()
     var clock = ClockState()
     var settings = PlatformSettings()
+    var audit = AuditState()
     var nv: [TPMHandle: NVIndex] = [:]
     /// The highest count that a counter had which is no more: no new one begins below it.
     var deletedCount: UInt64 = 0
@@ -19,7 +20,7 @@ struct DurableState {
     var primaries: [[UInt8]: RememberedPrimary] = [:]
 
     enum Record: Hashable {
-        case hierarchies, lockout, clock, settings, deletedCount
+        case hierarchies, lockout, clock, settings, deletedCount, audit
         case nv(TPMHandle)
         case persistent(TPMHandle)
         case primary([UInt8])
@@ -31,6 +32,7 @@ struct DurableState {
             case .clock: RecordKey(kind: 3)
             case .settings: RecordKey(kind: 7)
             case .deletedCount: RecordKey(kind: 8)
+            case .audit: RecordKey(kind: 9)
             case .nv(let handle): RecordKey(kind: 4, id: handle.wire)
             case .persistent(let handle): RecordKey(kind: 5, id: handle.wire)
             case .primary(let digest): RecordKey(kind: 6, id: digest)
@@ -44,6 +46,7 @@ struct DurableState {
             case (3, 0): self = .clock
             case (7, 0): self = .settings
             case (8, 0): self = .deletedCount
+            case (9, 0): self = .audit
             case (4, 4), (5, 4):
                 guard let handle = try? TPMHandle(wire: key.id) else { return nil }
                 self = key.kind == 4 ? .nv(handle) : .persistent(handle)
@@ -66,6 +69,7 @@ struct DurableState {
         case .lockout: lockout.wire
         case .clock: clock.wire
         case .settings: settings.wire
+        case .audit: audit.wire
         case .deletedCount: deletedCount.wire
         case .nv(let handle): nv[handle]?.wire
         case .persistent(let handle): persistent[handle].map { ObjectRecord($0).wire }
@@ -81,6 +85,7 @@ struct DurableState {
             case .lockout: lockout = try LockoutState(wire: value)
             case .clock: clock = try ClockState(wire: value)
             case .settings: settings = try PlatformSettings(wire: value)
+            case .audit: audit = try AuditState(wire: value)
             case .deletedCount: deletedCount = try UInt64(wire: value)
             case .nv(let handle): nv[handle] = try NVIndex(wire: value)
             case .persistent(let handle): persistent[handle] = try ObjectRecord(wire: value).object(device: device)
