@@ -1,4 +1,4 @@
-// Policy commands that look at something of the TPM's (Part 3, 23.9, 23.10, 23.22, 23.24): NV, the clock, capabilities.
+// Policy commands that look at something of the TPM's (Part 3, 23.9, 23.10, 23.22, 23.23): NV, the clock, capabilities.
 import CryptoBase
 import SystemMap
 import TPMWire
@@ -17,7 +17,7 @@ extension PolicyState {
         extend(.policyCounterTimer, digest(hash, comparison.arguments))
     }
 
-    /// TPM2_PolicyCapability (23.24): a property that does not exist is unequal to everything.
+    /// TPM2_PolicyCapability (23.23): a property that does not exist is unequal to everything.
     mutating func policyCapability(
         _ capability: UInt32, _ property: UInt32, _ actual: [UInt8]?, _ comparison: PolicyComparison
     ) throws(TPMRC) {

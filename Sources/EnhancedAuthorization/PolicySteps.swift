@@ -149,7 +149,7 @@ extension PolicyState {
 // MARK: The command's own digest
 
 extension PolicyState {
-    /// TPM2_PolicyCpHash (23.13), PolicyNameHash (23.14), PolicyTemplate (23.21) and PolicyParameters (23.25)
+    /// TPM2_PolicyCpHash (23.13), PolicyNameHash (23.14), PolicyTemplate (23.21) and PolicyParameters (23.24)
     private mutating func policyBind(_ kind: PolicyBinding, _ given: [UInt8]) throws(TPMRC) {
         switch kind {
         case .cpHash:

@@ -120,7 +120,7 @@ package enum SignatureEvidence: WireCodable, Sendable {
     }
 }
 
-/// What PolicyNV, PolicyCounterTimer and PolicyCapability compare with (Part 3, 23.9, 23.10, 23.24).
+/// What PolicyNV, PolicyCounterTimer and PolicyCapability compare with (Part 3, 23.9, 23.10, 23.23).
 package struct PolicyComparison: WireCodable, Sendable, Equatable {
     package var operand: [UInt8]
     package var offset: UInt16

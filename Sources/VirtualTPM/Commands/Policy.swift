@@ -47,7 +47,7 @@ extension VirtualTPM {
         return try plainStep(.physicalPresence, call)
     }
 
-    /// TPM2_PolicyCpHash (23.13), PolicyNameHash (23.14), PolicyTemplate (23.21) and PolicyParameters (23.25)
+    /// TPM2_PolicyCpHash (23.13), PolicyNameHash (23.14), PolicyTemplate (23.21) and PolicyParameters (23.24)
     func policyBind(_ kind: PolicyBinding, _ call: inout CommandCall) throws(TPMRC) -> Reply {
         let digest = try call.parameters.bytes(max: HashAlgorithm.largestDigest)
         try call.parameters.finish()

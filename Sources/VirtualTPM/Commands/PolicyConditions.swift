@@ -1,4 +1,4 @@
-// Part 3, 23.9, 23.10, 23.22 and 23.24: policy commands that look at something of the TPM's. The checker compares; what is there
+// Part 3, 23.9, 23.10, 23.22 and 23.23: policy commands that look at something of the TPM's. The checker compares; what is there
 // to compare with is read here.
 import SystemMap
 import TPMCrypto
@@ -37,7 +37,7 @@ extension VirtualTPM {
         return .empty
     }
 
-    /// TPM2_PolicyCapability (23.24)
+    /// TPM2_PolicyCapability (23.23)
     func policyCapability(_ call: inout CommandCall) throws(TPMRC) -> Reply {
         let comparison = try call.parameters.comparison()
         let capability = try call.parameters.next(UInt32.self)

@@ -198,7 +198,7 @@ final class CommandHashes {
         return context.finished()
     }
 
-    /// PolicyParameters' digest: the command without its Names (Part 3, 23.25).
+    /// PolicyParameters' digest: the command without its Names (Part 3, 23.24).
     func parametersHash(_ hash: HashAlgorithm) -> [UInt8] { digest(hash, code.wire, parameters) }
 
     /// PolicyTemplate's digest: what is in TPM2B_PUBLIC, the second parameter of the commands that make objects (Part 3, 23.21).
