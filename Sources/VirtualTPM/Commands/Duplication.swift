@@ -26,12 +26,10 @@ extension VirtualTPM {
         guard encryptionKeyIn.isEmpty || encryptionKeyIn.count == symmetric.keySize else { throw TPMRC.size.parameter(1) }
 
         let encryptionKey = encryptionKeyIn.isEmpty ? try drawRandom(symmetric.keySize) : encryptionKeyIn
-        var duplicate = Sized(try object.sensitiveArea(keys)).wire
-        if let inner = InnerWrapper(key: encryptionKey, hash: hash, name: object.name) {
-            let plain = duplicate
-            duplicate = inner.seal(plain)
-        }
-        let (outDuplicate, outSymSeed) = try wrapped(duplicate, for: newParent, name: object.name)
+        var plain = Sized(try object.sensitiveArea(keys)).wire
+        defer { wipe(&plain) }
+        let inner = InnerWrapper(key: encryptionKey, hash: hash, name: object.name)?.seal(plain) ?? plain
+        let (outDuplicate, outSymSeed) = try wrapped(inner, for: newParent, name: object.name)
         return Reply {
             $0.sized16(encryptionKeyIn.isEmpty ? encryptionKey : [])
             $0.sized16(outDuplicate)
@@ -91,7 +89,8 @@ extension VirtualTPM {
         let sensitive: SensitiveArea
         do throws(TPMRC) {
             let inner = try seed.map { (seed) throws(TPMRC) in try opened(duplicate, seed, parent, name) } ?? duplicate
-            let plain = try InnerWrapper(key: encryptionKey, hash: hash, name: name)?.open(inner) ?? inner
+            var plain = try InnerWrapper(key: encryptionKey, hash: hash, name: name)?.open(inner) ?? inner
+            defer { wipe(&plain) }
             sensitive = try SensitiveArea(unwrapped: plain)
         } catch { throw error.parameter(3) }
         let key = try importedKey(publicArea, sensitive)
