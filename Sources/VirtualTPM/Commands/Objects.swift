@@ -117,9 +117,9 @@ extension VirtualTPM {
         let secret = try call.parameters.bytes(max: PublicArea.rsaMax)
         try call.parameters.finish()
 
-        let activated = try object(call.handles[0])
         let key = try object(call.handles[1], number: 2)
         guard key.isStorageKey else { throw TPMRC.type.handle(2) }
+        let activated = try object(call.handles[0])
         let seed: [UInt8]
         do throws(TPMRC) { seed = try key.recoverSeed(secret, for: .identity) } catch {
             throw error == .key ? .failure : error.parameter(2)

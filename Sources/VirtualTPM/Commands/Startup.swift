@@ -28,7 +28,6 @@ private enum PowerCycle {
 extension VirtualTPM {
     /// TPM2_Startup (9.3)
     func startup(_ call: inout CommandCall) throws(TPMRC) -> Reply {
-        guard power == .initialized else { throw .initialize }
         let startupType = try call.parameters.next(StartupType.self)
         try call.parameters.finish()
 

@@ -62,7 +62,11 @@ extension VirtualTPM {
     }
 
     private func checkPower(_ row: CommandRow) throws(TPMRC) {
-        if power == .initialized && !row.flags.contains(.beforeStartup) { throw .initialize }
+        switch power {
+        case .initialized: guard row.flags.contains(.beforeStartup) else { throw .initialize }
+        case .started: guard row.code != .startup else { throw .initialize }
+        case .failed: break
+        }
     }
 
     private func readHandles(_ reader: inout WireReader, _ row: CommandRow) throws(TPMRC) -> [TPMHandle] {
