@@ -16,7 +16,8 @@ package let aesBlockSize = 16
 
 /// AES with a key of 16, 24 or 32 bytes (Part 3, TPM2_EncryptDecrypt).
 /// - Parameter iv: one block, unused by ECB. Afterwards the chaining value with which the next call goes on; after an
-///   unfinished block of CFB it is the last ciphertext padded with zeros.
+///   unfinished block of CFB it is the last ciphertext and the rest of that block's key stream, as stock software TPMs
+///   answer it (the reference code pads with zeros).
 /// - Returns: as many bytes as `data`; nil if the key, the IV, or for CBC and ECB the data, has no length that fits.
 package func aes(_ mode: AESMode, key: [UInt8], iv: inout [UInt8], _ data: [UInt8], encrypt: Bool) -> [UInt8]? {
     let wholeBlocks = mode == .cbc || mode == .ecb
@@ -106,8 +107,6 @@ private final class AESKeySchedule {
             case .ecb: applyECB(data, output, encrypt ? encryptBlock : decryptBlock)
             }
         }
-        // The rest of an unfinished CFB block would be key stream.
-        if mode == .cfb, used != 0 { for i in Int(used)..<aesBlockSize { iv[i] = 0 } }
         return result
     }
 

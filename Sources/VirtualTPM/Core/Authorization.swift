@@ -195,7 +195,6 @@ extension VirtualTPM {
         }
         var attributes = applied.attributes
         if attributes.contains(.audit) {
-            attributes.remove(.auditReset)
             if volatile.exclusiveAuditSession == applied.handle { attributes.insert(.auditExclusive) } else { attributes.remove(.auditExclusive) }
         }
         if applied.isPasswordPolicy { return AuthResponse(nonce: session.nonceTPM, attributes: attributes) }
