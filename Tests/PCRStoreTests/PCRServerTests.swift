@@ -170,7 +170,9 @@ private let extended = "5c85955f709283ecce2b74f1b1552918819f390911816e7bb466805a
     @Test func thereIsRoomForSoManyGuests() throws {
         let house = try House(guestsMax: 2)
         let one = try house.start("one")
-        _ = try house.start("two")
+        let two = try house.start("two")
+        // Without its proxy's connection a guest would give way.
+        defer { withExtendedLifetime((one, two)) {} }
         let three = try house.directory.addGuest("three").door(.pcr)
         #expect(throws: IPCError.status(.quota)) { try three.call(PCRCalls.PowerOn.self, Nothing()) }
         let admin = try house.directory.connect(.pcr)
