@@ -35,6 +35,7 @@ let package = Package(
         // Floor 0: C libraries and shims, and the byte cursor.
         .target(name: "CSystem"),
         .systemLibrary(name: "CCrypto", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
+        .target(name: "CNoProviders"),
         .systemLibrary(name: "CTSS2", pkgConfig: "tss2-tctildr", providers: [.apt(["libtss2-dev"])]),
         library("Wire"),
 
@@ -44,7 +45,7 @@ let package = Package(
 
         // Floor 2: cryptography, the hypervisor's protocol, the whole system on one page.
         // CryptoBase keeps libcrypto's big numbers, and their 350 kB of tables, out of processes that only hash and sign in.
-        library("CryptoBase", ["TPMWire", "CCrypto"]),
+        library("CryptoBase", ["TPMWire", "CCrypto", "CNoProviders"]),
         library("TPMCrypto", ["CryptoBase"]),
         library("ControlChannel", ["Wire"]),
         library("SystemMap", ["TPMWire", "IPC"]),

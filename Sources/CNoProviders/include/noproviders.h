@@ -1,0 +1,2 @@
+// See noproviders.c: nothing here is called.
+#pragma once
