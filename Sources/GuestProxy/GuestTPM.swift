@@ -64,7 +64,8 @@ final class GuestTPM {
         }
         if code == .success { return .ok }
         log(.error, .proxy, "TPM2_Startup on the guest's behalf failed: 0x\(String(code.rawValue, radix: 16))")
-        return .failed
+        // A TPM in failure mode has power, and says so to the guest.
+        return code == .failure ? .ok : .failed
     }
 
     /// An orderly end keeps the guest's dictionary-attack counter and its orderly NV data (Part 1, 12.2.3).
