@@ -43,12 +43,11 @@ struct CapabilityPage {
 extension VirtualTPM {
     /// TPM2_GetCapability (30.2)
     func getCapability(_ call: inout CommandCall) throws(TPMRC) -> Reply {
-        let raw = try call.parameters.next(UInt32.self)
+        guard let capability = Capability(rawValue: try call.parameters.next()) else { throw TPMRC.value.parameter(1) }
         let property = try call.parameters.next(UInt32.self)
         let propertyCount = try call.parameters.next(UInt32.self)
         try call.parameters.finish()
 
-        guard let capability = Capability(rawValue: raw) else { throw TPMRC.value.parameter(1) }
         let page: CapabilityPage
         if power == .failed {
             guard capability == .tpmProperties else { throw .failure }

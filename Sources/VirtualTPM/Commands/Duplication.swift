@@ -68,7 +68,7 @@ extension VirtualTPM {
     /// guest root is fixed to it, takes no other.
     func importObject(_ call: inout CommandCall) throws(TPMRC) -> Reply {
         let encryptionKey = try call.parameters.bytes(max: Self.innerKeyMax)
-        let publicArea = try call.parameters.next(Sized<PublicArea>.self).value
+        let publicArea = try call.parameters.namedPublicArea()
         do throws(TPMRC) { try publicArea.checkOffered(by: device.chip) } catch { throw error.parameter(2) }
         let duplicate = try call.parameters.bytes(max: Limits.privateMax)
         let inSymSeed = try call.parameters.bytes(max: PublicArea.rsaMax)

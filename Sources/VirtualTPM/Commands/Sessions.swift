@@ -38,7 +38,7 @@ extension VirtualTPM {
             guard encrypted.isEmpty else { throw TPMRC.value.parameter(2) }
             return []
         }
-        let key = try object(tpmKey, number: 1)
+        let key = try object(tpmKey, orSequence: .key)
         guard !key.isPublicOnly else { throw TPMRC.handle.handle(1) }
         guard key.publicArea.type == .rsa || key.publicArea.type == .ecc else { throw TPMRC.key.handle(1) }
         guard key.attributes.contains(.decrypt) else { throw TPMRC.attributes.handle(1) }

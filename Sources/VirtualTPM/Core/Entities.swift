@@ -10,13 +10,20 @@ extension VirtualTPM {
         guard kind.allows(handle), isInRange(handle) else { throw .value }
         switch handle.kind {
         case .transient: guard volatile.transient[handle] != nil else { throw .referenceH0 }
-        case .hmacSession, .policySession: guard volatile.sessions[handle] != nil else { throw .referenceH0 }
+        case .hmacSession, .policySession: try checkSession(handle)
         case .persistent:
             guard let object = durable.persistent[handle], volatile.hierarchies.isEnabled(object.hierarchy) else { throw .handle }
         case .nvIndex: _ = try nvIndex(handle)
         case .permanent: guard volatile.hierarchies.isEnabled(handle) else { throw .hierarchy }
         default: break
         }
+    }
+
+    private func checkSession(_ handle: TPMHandle) throws(TPMRC) {
+        guard volatile.sessions[handle] == nil else { return }
+        // The same session slot, but of the other type
+        let other = TPMHandle(handle.kind == .hmacSession ? .policySession : .hmacSession, handle.index)
+        throw volatile.sessions[other] == nil ? .referenceH0 : .handle
     }
 
     /// Whether a transient object or a session could have the handle.
