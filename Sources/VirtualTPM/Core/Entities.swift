@@ -11,12 +11,18 @@ extension VirtualTPM {
         switch handle.kind {
         case .transient: guard volatile.transient[handle] != nil else { throw .referenceH0 }
         case .hmacSession, .policySession: try checkSession(handle)
-        case .persistent:
-            guard let object = durable.persistent[handle], volatile.hierarchies.isEnabled(object.hierarchy) else { throw .handle }
+        case .persistent: try checkPersistent(handle)
         case .nvIndex: _ = try nvIndex(handle)
         case .permanent: guard volatile.hierarchies.isEnabled(handle) else { throw .hierarchy }
         default: break
         }
+    }
+
+    /// The hierarchy that an object is kept for must be enabled, too, beside its own.
+    private func checkPersistent(_ handle: TPMHandle) throws(TPMRC) {
+        let keeper = handle < .platformPersistentFirst ? TPMHandle.owner : .platform
+        guard let object = durable.persistent[handle], volatile.hierarchies.isEnabled(object.hierarchy), volatile.hierarchies.isEnabled(keeper)
+        else { throw .handle }
     }
 
     private func checkSession(_ handle: TPMHandle) throws(TPMRC) {
