@@ -32,10 +32,23 @@ final class SimulatedChip {
         process = csystem_spawn("/usr/bin/swtpm", &argv, environ, [], [], 0, SIGKILL)
         try #require(process > 0)
         for _ in 0..<500 {
-            if access(socket, F_OK) == 0 { return }
+            if isListening { return }
             usleep(10_000)
         }
         Issue.record("swtpm does not start; see \(directory)/log")
+    }
+
+    /// The socket's file is there before anyone listens. The kernel's table says it without a connection, which the chip would serve.
+    private var isListening: Bool {
+        let acceptsConnections = "00010000"
+        guard let table = fopen("/proc/net/unix", "r") else { return false }
+        defer { fclose(table) }
+        var line = [CChar](repeating: 0, count: 512)
+        while fgets(&line, Int32(line.count), table) != nil {
+            let fields = String(decoding: line.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self).split(separator: " ")
+            if fields.count > 7, fields[3] == acceptsConnections, String(fields[7].dropLast()) == socket { return true }
+        }
+        return false
     }
 
     /// As a power cut.

@@ -91,7 +91,7 @@ extension VirtualTPM {
 
         let signer = try signer(call.handles[1], number: 2, inScheme, parameter: 2)
         let attested = Attestation.Attested.time(
-            time: time, clockInfo: clockInfo, firmwareVersion: device.chip.firmware)
+            time: time, clockInfo: clockInfo, firmwareVersion: Identification.firmwareVersion)
         return try attest(attested, qualifyingData, signer)
     }
 
@@ -137,7 +137,7 @@ extension VirtualTPM {
     ) throws(TPMRC) -> Reply {
         var attestation = Attestation(
             qualifiedSigner: signer.key?.qualifiedName ?? TPMHandle.null.wire, extraData: qualifyingData, clockInfo: clockInfo,
-            firmwareVersion: device.chip.firmware, attested: attested)
+            firmwareVersion: Identification.firmwareVersion, attested: attested)
         if signer.key?.hierarchy != .endorsement && signer.key?.hierarchy != .platform { obfuscate(&attestation) }
         let wire = attestation.wire
         let signature: Signature =

@@ -35,7 +35,10 @@ struct Envelope {
                 | (isImported ? Self.importedFlag : 0))
         plain.u8(UInt8(authValue.count))
         plain.raw(authValue)
-        if !twinUnique.isEmpty { plain.sized16(twinUnique) }
+        if !twinUnique.isEmpty {
+            plain.u8(UInt8(twinUnique.count))
+            plain.raw(twinUnique)
+        }
         plain.raw(hardwarePrivate)
         let nonce = randomBytes(Self.nonceSize)
         return [Self.version] + nonce + aeadSeal(key: key, nonce: nonce, associated: [Self.version] + name, plain.bytes)
@@ -60,7 +63,7 @@ struct Envelope {
         keeping = flags & Self.sealedFlag != 0 ? .sealed : .used
         isImported = flags & Self.importedFlag != 0
         authValue = try reader.bytes(Int(try reader.u8()))
-        twinUnique = flags & Self.uniqueFlag != 0 ? try reader.sized16(max: HashAlgorithm.largestDigest) : []
+        twinUnique = flags & Self.uniqueFlag != 0 ? try reader.bytes(Int(try reader.u8())) : []
         hardwarePrivate = reader.rest()
     }
 

@@ -37,7 +37,8 @@ extension PublicArea {
         func spec(_ kind: TwinSpec.Kind, sign: Bool, decrypt: Bool, madeByChip: Bool) -> TwinSpec {
             TwinSpec(
                 kind: kind, sign: sign, decrypt: decrypt, sensitiveDataOrigin: madeByChip && !isImported,
-                nameAlgorithm: nameAlgorithm, isImported: isImported, isDuplicable: needsDuplicableTwin)
+                // A twin whose unique field is not the object's own needs no more than the envelope has room for.
+                nameAlgorithm: sealsSeed ? .sha256 : nameAlgorithm, isImported: isImported, isDuplicable: needsDuplicableTwin)
         }
         switch parameters {
         case .rsa(_, _, let bits, let exponent):
