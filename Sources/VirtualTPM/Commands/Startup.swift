@@ -86,6 +86,8 @@ extension VirtualTPM {
             volatile.clearCount = kept.clearCount &+ 1
         case .resume(let kept):
             volatile.hierarchies = kept.hierarchies
+            // Every Startup gives the platform its hierarchy back.
+            volatile.hierarchies.phEnable = true
             volatile.pcrAuthValue = kept.pcrAuthValue
             volatile.sessions = kept.sessions
             volatile.clearCount = kept.clearCount
