@@ -25,6 +25,32 @@ struct KnownDifference {
         KnownDifference([.load], ours: TPMRC.size.parameter(1), stock: TPMRC.insufficient.parameter(1), "As before."),
         KnownDifference([.contextLoad], ours: TPMRC.integrity.parameter(1), "As before: the form of a context is each TPM's own."),
         KnownDifference([.contextLoad], ours: TPMRC.size.parameter(1), "As before."),
+        KnownDifference(
+            [.eccParameters, .ecEphemeral, .testParms], ours: TPMRC.curve.parameter(1),
+            "A stock TPM has more curves than a chip of the PC Client profile."),
+        KnownDifference([.commit], ours: .commandCode, "Refused; see docs/commands.md."),
+        KnownDifference([.certifyX509], ours: TPMRC.key.handle(2), "Stock numbers the handles of CertifyX509 the other way round."),
+        KnownDifference([.certifyX509], ours: TPMRC.asymmetric.handle(1), "As before."),
+        KnownDifference([.certifyX509], ours: TPMRC.value.handle(2), "A certificate without a signature is none: it needs a key."),
+        KnownDifference([.policyCounterTimer], ours: .success, stock: .policy, "What is compared is the time, which is not the same in both."),
+        KnownDifference([.policyCounterTimer], ours: .policy, stock: .success, "As before."),
+        KnownDifference([.incrementalSelfTest], ours: TPMRC.value.parameter(1), stock: .success, "A stock TPM has more algorithms."),
+        KnownDifference([.zGen2Phase], ours: TPMRC.scheme.parameter(3), "ECMQV and SM2 are two of them."),
+        KnownDifference(
+            [.ecdhZGen], ours: TPMRC.size.parameter(1), stock: TPMRC.insufficient.parameter(1), "And with larger curves it allows longer coordinates."),
+        KnownDifference([.startAuthSession], ours: TPMRC.type.handle(2), "There is nothing in a sequence for a session to be bound to."),
+        // Where several things are wrong, which of them is named is not always the same.
+        KnownDifference([.policySigned], ours: TPMRC.scheme.parameter(5), "A sequence where a key is expected, and a wrong cpHash."),
+        KnownDifference([.loadExternal], ours: TPMRC.hierarchy.parameter(3), stock: TPMRC.scheme.parameter(2), "A hierarchy and a scheme that are none."),
+        KnownDifference([.startAuthSession], ours: TPMRC.insufficient.parameter(2), stock: TPMRC.size.parameter(2), "A salt too long for the command, and for any key."),
+        KnownDifference(ours: TPMRC.size.session(1), stock: TPMRC.value.session(1), "A session without a handle, and a nonce too long."),
+        KnownDifference([.nvDefineSpace], ours: TPMRC.attributes.parameter(2), stock: TPMRC.attributes.handle(1), "Several attributes that do not go together."),
+        KnownDifference([.activateCredential], ours: TPMRC.type.handle(1), "A sequence where a key is expected, and a secret that is none."),
+        KnownDifference([.load], ours: TPMRC.insufficient.parameter(2), "A private and a public area that are both cut off."),
+        KnownDifference([.load], ours: TPMRC.insufficient.parameter(1), stock: TPMRC.size.parameter(1), "As before."),
+        KnownDifference([.createLoaded], ours: TPMRC.insufficient.parameter(2), stock: TPMRC.size.parameter(2), "Data that run on into the template."),
+        KnownDifference(
+            ours: TPMRC(rawValue: TPMRC.referenceH0.rawValue + 1), "A stock TPM takes a place of a transient object for a persistent one in use; the other handle then names that."),
     ]
 }
 
@@ -45,7 +71,7 @@ enum StreamComparison {
         case .incrementalSelfTest: self = .success  // nothing is left to test in a guest's TPM
         case .pcrRead: self = .suffix(from: 4)  // pcrUpdateCounter counts from the last reset of each
         case .hash: self = .prefix(20)  // then a ticket
-        case .testParms, .eccParameters, .getTestResult, .unseal, .pcrEvent, .nvReadPublic, .policyGetDigest: self = .bytes
+        case .testParms, .eccParameters, .getTestResult, .unseal, .pcrEvent, .nvReadPublic: self = .bytes
         default: self = .size
         }
     }

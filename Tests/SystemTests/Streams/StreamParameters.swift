@@ -84,7 +84,7 @@ extension StreamGenerator {
         case .changeEPS, .changePPS: step.effect = { $0.objects = [] }
         case .dictionaryAttackParameters:
             step.parameters = [.bytes(random.pick([3, 32, 100] as [UInt32]).wire + random.pick([0, 1000, 7200] as [UInt32]).wire + random.pick([0, 1000] as [UInt32]).wire)]
-        case .clockSet: step.parameters = [.bytes(random.pick([0, 1, UInt64.max, 0xFFFF_0000_0000_0000] as [UInt64]).wire)]
+        case .clockSet: step.parameters = [.bytes(random.pick([1 << 40, UInt64.max, 0xFFFF_0000_0000_0000] as [UInt64]).wire)]
         case .clockRateAdjust: step.parameters = [.bytes([random.pick([0, 1, 3, 0xFD, 0xFF, 4])])]
         case .shutdown: step.parameters = [.bytes([0, UInt8(random.below(3))])]
         default: fillPolicy(&step)

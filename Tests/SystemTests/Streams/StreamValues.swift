@@ -30,7 +30,7 @@ extension StreamGenerator {
     }
 
     mutating func commandCode() -> [UInt8] {
-        (random.chance(90) ? random.pick(CommandTable.rows).code.rawValue : random.pick([0, 0x1FF, 0x123, 0x2000_0000])).wire
+        (random.chance(90) ? random.pick(Self.rows).code.rawValue : random.pick([0, 0x1FF, 0x123, 0x2000_0000])).wire
     }
 
     /// TPML_PCR_SELECTION
