@@ -69,7 +69,7 @@ extension VirtualTPM {
     /// TPM2_FlushContext (28.4)
     func flushContext(_ call: inout CommandCall) throws(TPMRC) -> Reply {
         let flushHandle = try call.parameters.next(TPMHandle.self)
-        guard HandleKind.context.allows(flushHandle) else { throw TPMRC.value.parameter(1) }
+        guard HandleKind.context.allows(flushHandle), isInRange(flushHandle) else { throw TPMRC.value.parameter(1) }
         try call.parameters.finish()
 
         if volatile.transient[flushHandle] != nil {
