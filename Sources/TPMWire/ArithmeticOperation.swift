@@ -22,18 +22,19 @@ package enum ArithmeticOperation: UInt16, Sendable, CaseIterable {
         guard a.count == b.count else { return false }
         let isLess = a.lexicographicallyPrecedes(b)
         let isGreater = b.lexicographicallyPrecedes(a)
-        // Two's complement: a number with the top bit is below every one without; within one sign the order is the same.
-        let signsDiffer = (a.first ?? 0) & 0x80 != (b.first ?? 0) & 0x80
+        // The sign is the top bit. As in the reference implementation, two negative numbers are in the order of their magnitudes.
+        let isNegative = (a.first ?? 0) & 0x80 != 0 || (b.first ?? 0) & 0x80 != 0
+        let (isSignedLess, isSignedGreater) = isNegative ? (isGreater, isLess) : (isLess, isGreater)
         return switch self {
         case .equal: a == b
         case .notEqual: a != b
-        case .signedGreater: signsDiffer ? isLess : isGreater
+        case .signedGreater: isSignedGreater
         case .unsignedGreater: isGreater
-        case .signedLess: signsDiffer ? isGreater : isLess
+        case .signedLess: isSignedLess
         case .unsignedLess: isLess
-        case .signedGreaterOrEqual: signsDiffer ? isLess : !isLess
+        case .signedGreaterOrEqual: !isSignedLess
         case .unsignedGreaterOrEqual: !isLess
-        case .signedLessOrEqual: signsDiffer ? isGreater : !isGreater
+        case .signedLessOrEqual: !isSignedGreater
         case .unsignedLessOrEqual: !isGreater
         case .bitSet: zip(a, b).allSatisfy { $0 & $1 == $1 }
         case .bitClear: zip(a, b).allSatisfy { $0 & $1 == 0 }

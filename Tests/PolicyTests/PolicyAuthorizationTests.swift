@@ -125,7 +125,7 @@ private func code(_ state: inout PolicyState, _ step: PolicyStep, _ at: PolicyMo
         // A, B, and the operations that hold (TPM_EO)
         let cases: [([UInt8], [UInt8], Set<UInt16>)] = [
             ([1, 2], [1, 2], [0, 6, 7, 8, 9, 10]), ([0, 5], [0, 3], [1, 2, 3, 6, 7]), ([0xFF, 0], [0, 1], [1, 3, 4, 7, 8, 11]),
-            ([0xFE], [0xFF], [1, 4, 5, 8, 9]), ([0xFF, 1], [0xFF, 0], [1, 2, 3, 6, 7, 10]), ([0x80], [0x7F], [1, 3, 4, 7, 8, 11]),
+            ([0xFE], [0xFF], [1, 2, 5, 6, 9]), ([0xFF, 1], [0xFF, 0], [1, 3, 4, 7, 8, 10]), ([0x80], [0x7F], [1, 3, 4, 7, 8, 11]),
             ([], [], [0, 6, 7, 8, 9, 10, 11]),
         ]
         for (a, b, expected) in cases {
