@@ -17,6 +17,11 @@ struct KnownDifference {
         codes?.contains(code) ?? true && self.ours ?? ours == ours && self.stock ?? stock == stock
     }
 
+    /// Commands whose handle of this number names an object.
+    private static func naming(_ number: Int) -> Set<TPMCommandCode> {
+        Set(CommandTable.rows.filter { $0.handles.count > number && [.object, .objectOrNull].contains($0.handles[number].kind) }.map(\.code))
+    }
+
     static let all: [KnownDifference] = [
         KnownDifference(stock: .objectMemory, "A stock TPM holds three objects, and needs places for persistent ones that are used; a guest's holds 32."),
         KnownDifference(stock: .sessionMemory, "A stock TPM holds three loaded sessions; a guest's holds 64."),
@@ -49,8 +54,15 @@ struct KnownDifference {
         KnownDifference([.load], ours: TPMRC.insufficient.parameter(2), "A private and a public area that are both cut off."),
         KnownDifference([.load], ours: TPMRC.insufficient.parameter(1), stock: TPMRC.size.parameter(1), "As before."),
         KnownDifference([.createLoaded], ours: TPMRC.insufficient.parameter(2), stock: TPMRC.size.parameter(2), "Data that run on into the template."),
+        KnownDifference([.nvChangeAuth], ours: .authType, stock: .lockout, "A password where a policy is needed, in lockout."),
+        KnownDifference([.startAuthSession], ours: TPMRC.size.parameter(2), stock: TPMRC.value.parameter(2), "A salt of a wrong size for the key."),
         KnownDifference(
-            ours: TPMRC(rawValue: TPMRC.referenceH0.rawValue + 1), "A stock TPM takes a place of a transient object for a persistent one in use; the other handle then names that."),
+            [.verifySignature, .policySigned], stock: TPMRC.size.parameter(2), "A stock TPM has shorter RSA keys, so that it calls a signature too long."),
+        KnownDifference([.getCapability], ours: TPMRC.value.parameter(1), stock: TPMRC.insufficient.parameter(2), "A guest's TPM has no vendor properties."),
+        KnownDifference(
+            naming(0), ours: .referenceH0,
+            "A stock TPM takes a place of a transient object for a persistent one in use; another handle then names that."),
+        KnownDifference(naming(1), ours: TPMRC(rawValue: TPMRC.referenceH0.rawValue + 1), "As before."),
     ]
 }
 

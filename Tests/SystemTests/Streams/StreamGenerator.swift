@@ -93,7 +93,7 @@ struct StreamGenerator {
 
     private mutating func oddHandle() -> [UInt8] {
         random.pick([
-            .owner, .null, .password, .lockout, .unassigned, TPMHandle(0x8000_0000), TPMHandle(0x8000_0002), TPMHandle(0x8000_00FF),
+            .owner, .null, .password, .lockout, .unassigned, TPMHandle(0x8000_0000), TPMHandle(0x8000_0002), TPMHandle(0x8000_FFFF),
             TPMHandle(0x8100_0001), TPMHandle(0x8180_0000), TPMHandle(0x0200_0000), TPMHandle(0x0300_0001), TPMHandle(0x0100_0003),
             TPMHandle(25), TPMHandle(0xFFFF_FFFF), TPMHandle(0x4000_0000), TPMHandle(0x4000_0002), TPMHandle(0x9000_0000),
         ] as [TPMHandle]).wire
