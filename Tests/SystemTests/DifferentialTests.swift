@@ -31,7 +31,7 @@ import Wire
             try r.raw("GetRandom with one byte too many", MessageHeader(tag: 0x8001, size: 13, code: 0x17B).wire + [0, 4, 0])
             try r.raw("PCR_Extend without sessions", MessageHeader(tag: 0x8001, size: 18, code: 0x182).wire + [0, 0, 0, 16, 0, 0, 0, 0])
             try r.raw("ReadPublic of a missing object", MessageHeader(tag: 0x8001, size: 14, code: 0x173).wire + [0x80, 0, 0, 1])
-            try r.raw("ReadPublic out of range", MessageHeader(tag: 0x8001, size: 14, code: 0x173).wire + [0x80, 0, 1, 9])
+            try r.raw("ReadPublic out of range", MessageHeader(tag: 0x8001, size: 14, code: 0x173).wire + [0x80, 0xFF, 1, 9])
             try r.raw("ReadPublic of an NV handle", MessageHeader(tag: 0x8001, size: 14, code: 0x173).wire + [0x01, 0, 0, 9])
             try r.raw("ReadPublic of a missing persistent object", MessageHeader(tag: 0x8001, size: 14, code: 0x173).wire + [0x81, 0, 0, 9])
             try r.raw("NV_ReadPublic of a missing index", MessageHeader(tag: 0x8001, size: 14, code: 0x169).wire + [0x01, 0, 0, 9])

@@ -4,7 +4,7 @@ import TPMWire
 /// What one guest may hold at once.
 package struct Limits: Sendable {
     /// Loaded transient objects and sequences
-    package var transientObjects = 255
+    package var transientObjects = 1000
     /// Active sessions, loaded or saved
     package var sessions = 64
     /// Bytes of NV index data and their public areas
