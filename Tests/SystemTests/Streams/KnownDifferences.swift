@@ -54,7 +54,10 @@ struct KnownDifference {
         KnownDifference([.load], ours: TPMRC.insufficient.parameter(2), "A private and a public area that are both cut off."),
         KnownDifference([.load], ours: TPMRC.insufficient.parameter(1), stock: TPMRC.size.parameter(1), "As before."),
         KnownDifference([.createLoaded], ours: TPMRC.insufficient.parameter(2), stock: TPMRC.size.parameter(2), "Data that run on into the template."),
-        KnownDifference([.nvChangeAuth], ours: .authType, stock: .lockout, "A password where a policy is needed, in lockout."),
+        KnownDifference([.nvChangeAuth, .duplicate], ours: .authType, stock: .lockout, "A password where a policy is needed, in lockout."),
+        KnownDifference([.startAuthSession], ours: TPMRC.size.parameter(1), stock: TPMRC.value.parameter(4), "A nonce and an algorithm that are both wrong."),
+        KnownDifference([.createLoaded], ours: TPMRC.symmetric.parameter(2), stock: TPMRC.value.parameter(2), "An algorithm that is none."),
+        KnownDifference([.clockSet], ours: TPMRC.value.parameter(1), stock: .success, "The same time twice: it depends on the millisecond."),
         KnownDifference([.startAuthSession], ours: TPMRC.size.parameter(2), stock: TPMRC.value.parameter(2), "A salt of a wrong size for the key."),
         KnownDifference(
             [.verifySignature, .policySigned], stock: TPMRC.size.parameter(2), "A stock TPM has shorter RSA keys, so that it calls a signature too long."),
