@@ -84,10 +84,10 @@ extension CommandTable {
     ])
 
     static let randomNumbers = CommandChapter(16, "Random number generator", [
-        CommandRow(.getRandom, "GetRandom", "16.1", .answered, [], [.encrypts],
-            note: "From a generator of the proxy that the chip's randomness seeds: equally good, and no load on the chip."),
+        CommandRow(.getRandom, "GetRandom", "16.1", .backed, [], [.encrypts],
+            note: "From a pool of the chip's random bytes, mixed with the kernel's: the chip is asked once for every 256 bytes."),
         CommandRow(.stirRandom, "StirRandom", "16.2", .answered, [], [.nv, .decrypts],
-            note: "Accepted. A guest's input must not reach a generator that others use, and its own needs none."),
+            note: "Stirred into the guest's own pool. It must not reach a generator that others use, so the chip does not hear of it."),
     ])
 
     static let sequences = CommandChapter(17, "Hash, HMAC and event sequences", [

@@ -9,8 +9,8 @@ package struct PCRSelection: Hashable, Sendable, WireCodable {
 
     /// PC Client: PCR 0 to 23
     package static let pcrCount = 24
+    /// In bytes: PCR_SELECT_MIN and PCR_SELECT_MAX are the same in the PC Client profile.
     package static let bitmapSize = 3
-    /// PCR_SELECT_MIN and PCR_SELECT_MAX are the same in the PC Client profile.
 
     package init(_ hash: HashAlgorithm, bitmap: [UInt8]) {
         self.hash = hash
