@@ -54,11 +54,14 @@ let package = Package(
         library("EnhancedAuthorization", ["TPMWire", "TPMCrypto", "SystemMap"]),
         library("VirtualTPM", ["TPMWire", "TPMCrypto", "SystemMap", "EnhancedAuthorization"]),
 
+        // The chip's callers' side: sessions with it, and the public areas of what it makes for us.
+        library("ChipClient", ["SystemMap", "TPMCrypto"]),
+
         // Floor 4: the roles.
         library("GuestIdentity", ["SystemMap", "CryptoBase"]),
-        library("DeviceOwner", ["SystemMap", "TPMCrypto", "GuestIdentity", "CTSS2"]),
+        library("DeviceOwner", ["SystemMap", "TPMCrypto", "ChipClient", "GuestIdentity", "CTSS2"]),
         library("PCRStore", ["SystemMap", "CryptoBase", "GuestIdentity"]),
-        library("PolicyChecker", ["SystemMap", "CryptoBase", "EnhancedAuthorization", "GuestIdentity"]),
+        library("PolicyChecker", ["SystemMap", "TPMCrypto", "ChipClient", "EnhancedAuthorization", "GuestIdentity"]),
         library("GuestDoor", ["SystemMap", "ControlChannel", "GuestIdentity", "CryptoBase"]),
         library("GuestProxy", ["SystemMap", "VirtualTPM", "EnhancedAuthorization"]),
 
@@ -82,6 +85,7 @@ let package = Package(
         .testTarget(name: "TPMCryptoTests", dependencies: ["CryptoBase", "TPMCrypto"]),
         .testTarget(name: "ControlChannelTests", dependencies: ["ControlChannel", "GuestDoor"]),
         .testTarget(name: "PolicyTests", dependencies: ["PolicyChecker", "PCRStore", "RunningService"]),
+        .testTarget(name: "GateTests", dependencies: ["DeviceOwner", "PCRStore", "PolicyChecker", "RunningService"]),
         .testTarget(name: "PCRStoreTests", dependencies: ["PCRStore", "RunningService"]),
         .testTarget(name: "DeviceOwnerTests", dependencies: ["DeviceOwner", "RunningService"]),
         .testTarget(name: "VirtualTPMTests", dependencies: ["VirtualTPM", "PCRStore"]),

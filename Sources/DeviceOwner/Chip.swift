@@ -1,4 +1,5 @@
 // The chip as one careful caller sees it: connected when needed, retried within bounds, every response checked.
+import ChipClient
 import Glibc
 import SystemMap
 import TPMCrypto
@@ -163,16 +164,17 @@ final class Chip {
             case .none: return try exchange(command.message([]))
             case .password: return try exchange(command.message([AuthCommand(handle: .password)]))
             case .salted(let attributes):
-                if session == nil { session = try startSession(salted: true, auth: .empty) }
-                return try attempt(command, in: &session, attributes.union(.continueSession))
-            case .proof(let auth): return try attempt(command, once: try startSession(salted: false, auth: auth), [])
+                if session == nil { session = try startSession(salted: true) }
+                return try attempt(command, in: &session, attributes.union(.continueSession), auth: .empty)
+            case .carried(let auth): return try exchange(command.message([auth]))
+            case .proof(let auth): return try attempt(command, once: try startSession(salted: false), [], auth: auth)
             case .commandPolicy(let attributes):
-                let session = try startSession(salted: true, auth: .empty, kind: .policy)
+                let session = try startSession(salted: true, kind: .policy)
                 do throws(ChipError) { try policyCommandCode(command.code, in: session.handle) } catch {
                     try flushQuietly(session.handle)
                     throw error
                 }
-                return try attempt(command, once: session, attributes)
+                return try attempt(command, once: session, attributes, auth: .empty)
             }
         } catch {
             if case .rc = error { throw error }
@@ -183,30 +185,31 @@ final class Chip {
 
     /// In a session that ends with the command.
     private func attempt(
-        _ command: ChipCommand, once session: ChipSession, _ attributes: SessionAttributes
+        _ command: ChipCommand, once session: ChipSession, _ attributes: SessionAttributes, auth: Secret
     ) throws(ChipError) -> ResponseMessage {
         var current: ChipSession? = session
-        let response = try attempt(command, in: &current, attributes)
+        let response = try attempt(command, in: &current, attributes, auth: auth)
         if response.code != .success { try flushQuietly(session.handle) }
         return response
     }
 
     private func attempt(
-        _ command: ChipCommand, in session: inout ChipSession?, _ attributes: SessionAttributes
+        _ command: ChipCommand, in session: inout ChipSession?, _ attributes: SessionAttributes, auth: Secret
     ) throws(ChipError) -> ResponseMessage {
-        guard let message = session?.authorize(command, attributes) else { throw .garbage }
-        var response = try exchange(message)
-        if response.code == .success { try session?.accept(&response, of: command.code) }
+        var command = command
+        guard let authorized = session?.authorize(command.code, command.entities, &command.parameters, attributes, auth: auth)
+        else { throw .garbage }
+        var response = try exchange(command.message([authorized]))
+        guard response.code == .success else { return response }
+        guard let answer = response.sessions.first,
+            session?.accept(answer, of: command.code, &response.parameters) == true
+        else { throw .garbage }
         return response
     }
 
     // MARK: The session
 
-    /// TPM2_StartAuthSession (Part 3, 11.1): SHA-256, AES-128-CFB.
-    private func startSession(
-        salted: Bool, auth: Secret, kind: ChipSession.Kind = .hmac
-    ) throws(ChipError) -> ChipSession {
-        let null = Entity(permanent: .null)
+    private func startSession(salted: Bool, kind: ChipSession.Kind = .hmac) throws(ChipError) -> ChipSession {
         let nonce = randomBytes(ChipSession.nonceSize)
         var salt: (secret: [UInt8], encrypted: [UInt8]) = ([], [])
         if salted {
@@ -214,19 +217,23 @@ final class Chip {
             salt = made
         }
         defer { wipe(&salt.secret) }
-        var writer = WireWriter()
-        writer.sized16(nonce)
-        writer.sized16(salt.encrypted)
-        writer.u8(kind.rawValue)
-        SymmetricDefinition.aes(keyBits: UInt16(ChipSession.keyBits), mode: .cfb).encode(to: &writer)
-        writer.value(ChipSession.hash)
+        let (handle, nonceTPM) = try startSession(kind, nonceCaller: nonce, encryptedSalt: salt.encrypted)
+        return ChipSession(handle: handle, salt: salt.secret, nonceCaller: nonce, nonceTPM: nonceTPM)
+    }
+
+    /// TPM2_StartAuthSession (Part 3, 11.1), salted to the host root where there is a salt.
+    func startSession(
+        _ kind: ChipSession.Kind, nonceCaller: [UInt8], encryptedSalt: [UInt8]
+    ) throws(ChipError) -> (handle: TPMHandle, nonceTPM: [UInt8]) {
+        let null = Entity(permanent: .null)
         let response = try run(ChipCommand(
-            code: .startAuthSession, entities: [salted ? hostRoot?.entity ?? null : null, null], parameters: writer.bytes))
+            code: .startAuthSession, entities: [encryptedSalt.isEmpty ? null : hostRoot?.entity ?? null, null],
+            parameters: ChipSession.startParameters(kind, nonceCaller: nonceCaller, encryptedSalt: encryptedSalt)))
         let nonceTPM = try response.decode { (reader) throws(WireError) in
             try reader.sized16(max: HashAlgorithm.largestDigest)
         }
         guard let handle = response.handle, handle.kind == kind.handleKind else { throw .garbage }
-        return ChipSession(handle: handle, salt: salt.secret, auth: auth, nonceCaller: nonce, nonceTPM: nonceTPM)
+        return (handle, nonceTPM)
     }
 
     /// The session is not what the chip thinks it is, or there is no place for one.
@@ -285,6 +292,12 @@ extension TPMRC {
         if isAboutSessionSpace { return true }
         if (TPMRC.referenceS0.rawValue..<TPMRC.referenceS0.rawValue + 7).contains(rawValue) { return true }
         return rawValue & 0x80 != 0 && rawValue & 0x840 == 0x800
+    }
+
+    /// The session is not there; of our own sessions the chip's caller deals with that itself.
+    var isAboutLostSessions: Bool {
+        if (TPMRC.referenceS0.rawValue..<TPMRC.referenceS0.rawValue + 7).contains(rawValue) { return true }
+        return isAboutSessions && [.handle, .value].contains(base)
     }
 
     /// A handle of the command is not loaded.

@@ -1,4 +1,5 @@
 // The TPM commands that the device owner gives, typed (Part 3). Responses are decoded whole.
+import ChipClient
 import TPMCrypto
 import TPMWire
 import Wire

@@ -1,5 +1,6 @@
 // Keys that come into the chip and leave it (Part 3, 13): always under an inner wrapper whose key is fresh and crosses the bus
 // as the encrypted first parameter of a salted session.
+import ChipClient
 import TPMCrypto
 import TPMWire
 import Wire

@@ -1,4 +1,5 @@
 // HMAC sequences in the chip (Part 3, 17): between two steps they are in no slot, but saved with the caller.
+import ChipClient
 import IPC
 import SystemMap
 import TPMCrypto

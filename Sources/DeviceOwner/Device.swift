@@ -1,4 +1,5 @@
 // The device owner's operations: what its interface offers, without sockets.
+import ChipClient
 import Glibc
 import GuestIdentity
 import IPC
@@ -33,11 +34,19 @@ package struct Twin {
     }
 }
 
+/// The policy checker's session, as the device owner knows it.
+struct CarriedSession {
+    let handle: TPMHandle
+    /// Of the connection to the chip on which it was started
+    let generation: Int
+}
+
 package final class Device {
-    private let chip: Chip
+    let chip: Chip
+    let roots: GuestRoots
     private let cache: ObjectCache
-    private let roots: GuestRoots
     private let sequenceSeal = SequenceSeal()
+    private let root: HostRoot
     private var description: ChipDescription?
     /// A guest that asks again and again shall not fill the log.
     private var lastRefusal = ""
@@ -49,9 +58,9 @@ package final class Device {
         let keeper = HostRootKeeper(
             chip: chip, instance: configuration.instance, wantedHandle: configuration.hostHandle,
             ownerAuth: configuration.ownerAuth)
-        let hostRoot = try keeper.establish()
-        chip.hostRoot = hostRoot
-        roots = GuestRoots(chip, cache, configuration.instance, hostRoot)
+        root = try keeper.establish()
+        chip.hostRoot = root
+        roots = GuestRoots(chip, cache, configuration.instance, root)
     }
 
     // MARK: Guests
@@ -156,6 +165,62 @@ package final class Device {
         try perform { () throws(ChipError) in try body(try roots.child(twin.object, twin.guest)) }
     }
 
+    // MARK: The policy checker's session
+
+    var hostRoot: CarryCalls.HostRoot.Reply { .init(handle: root.handle, area: root.area) }
+
+    func guestRoot(_ guest: GuestID) throws(CallStatus) -> PublicArea {
+        try perform { () throws(ChipError) in try roots.publicArea(guest) }
+    }
+
+    func startSession(_ request: CarryCalls.StartSession.Request) throws(CallStatus) -> (CarriedSession, nonceTPM: [UInt8]) {
+        guard !request.encryptedSalt.isEmpty else { throw .malformed }
+        return try perform { () throws(ChipError) in
+            let (handle, nonceTPM) = try chip.startSession(
+                .hmac, nonceCaller: request.nonceCaller, encryptedSalt: request.encryptedSalt)
+            return (CarriedSession(handle: handle, generation: chip.generation), nonceTPM)
+        }
+    }
+
+    func end(_ session: CarriedSession) {
+        guard session.generation == chip.generation else { return }
+        // One that cannot be flushed went with the chip's power.
+        try? chip.flushQuietly(session.handle)
+    }
+
+    /// One chip command, once what it names is loaded.
+    func carry(_ request: CarryCalls.Run.Request, in session: CarriedSession) throws(CallStatus) -> CarryCalls.Run.Reply {
+        guard request.authorization.handle == session.handle else { throw .sessionLost }
+        return try perform { () throws(ChipError) in
+            try chip.connect()
+            guard session.generation == chip.generation else { throw .rc(.referenceS0) }
+            let target = try entity(of: request.target)
+            defer { if case .gateSecret = request.target { try? chip.flushQuietly(target.handle) } }
+            let response = try chip.run(ChipCommand(
+                code: request.code, entities: [target], authorization: .carried(request.authorization),
+                parameters: request.parameters))
+            guard let answer = response.sessions.first else { throw .garbage }
+            return CarryCalls.Run.Reply(parameters: response.parameters, authorization: answer)
+        }
+    }
+
+    private func entity(of target: CarryTarget) throws(ChipError) -> Entity {
+        switch target {
+        case .hostRoot:
+            // The new object's slot, and one for the persistent parent while it is used.
+            try cache.reserve(2)
+            return root.entity
+        case .gateSecret(let area, let wrapped):
+            try cache.reserve(2)
+            return Entity(try chip.load(area, wrapped, under: root.entity), name: area.name)
+        case .guestRoot(let guest):
+            let parent = try roots.root(guest)
+            try cache.reserve(1)
+            return parent
+        case .twin(let guest, let blob): return try roots.child(Twin(blob, of: guest).object, guest)
+        }
+    }
+
     // MARK: The chip
 
     package func random(_ count: Int) throws(CallStatus) -> [UInt8] {
@@ -203,6 +268,7 @@ package final class Device {
     }
 
     private func status(of error: ChipError) -> CallStatus {
+        if case .rc(let code) = error, code.isAboutLostSessions { return .sessionLost }
         if case .refused(let why) = error, why != lastRefusal {
             log(.error, .device, why)
             lastRefusal = why

@@ -12,6 +12,8 @@ import Wire
 package struct TwinTable {
     private var twins: [UInt32: Twin] = [:]
     private var last: UInt32 = 0
+    /// The policy checker's session on its connection.
+    var session: CarriedSession?
 
     package init() {}
 
@@ -48,12 +50,16 @@ package final class DeviceService {
     package var service: Service<TwinTable> {
         Service(routes: routes, welcome: { peer in
             self.connections += 1
-            return Connection(peer, state: TwinTable())
-        }, farewell: { _ in self.connections -= 1 })
+            // paratpm-policy runs as root or as our own user.
+            return Connection(peer, trusted: [.admin, .policy], state: TwinTable())
+        }, farewell: { connection in
+            self.connections -= 1
+            if let session = connection.state.session { self.device.end(session) }
+        })
     }
 
     private var routes: [Route<Connection>] {
-        introductionRoutes(.device, instance) + guestRoutes + twinRoutes + useRoutes + [
+        introductionRoutes(.device, instance) + guestRoutes + twinRoutes + useRoutes + carryRoutes + [
             .on(StatusCall.self) { (_, _) throws(CallStatus) in self.device.status(connections: self.connections) },
         ]
     }
@@ -99,6 +105,28 @@ package final class DeviceService {
             .on(DeviceCalls.Release.self) { (handle, proxy) throws(CallStatus) in
                 try proxy.state.remove(handle)
                 return Nothing()
+            },
+        ]
+    }
+
+    private var carryRoutes: [Route<Connection>] {
+        [
+            .on(CarryCalls.HostRoot.self) { (_, _) in self.device.hostRoot },
+            .on(CarryCalls.GuestRoot.self) { (request, _) throws(CallStatus) in
+                guard let guest = GuestID(request.bytes) else { throw .malformed }
+                return Sized(try self.device.guestRoot(guest))
+            },
+            .on(CarryCalls.StartSession.self) { (request, checker) throws(CallStatus) in
+                if let old = checker.state.session { self.device.end(old) }
+                checker.state.session = nil
+                let (session, nonceTPM) = try self.device.startSession(request)
+                checker.state.session = session
+                return .init(handle: session.handle, nonceTPM: nonceTPM)
+            },
+            .on(CarryCalls.Run.self) { (request, checker) throws(CallStatus) in
+                guard request.target.allowed.contains(request.code) else { throw .notPermitted }
+                guard let session = checker.state.session else { throw .sessionLost }
+                return try self.device.carry(request, in: session)
             },
         ]
     }

@@ -1,4 +1,5 @@
 // Each guest's root key and sealed secret: made once, kept as wrapped blobs in a file of the guest's own.
+import ChipClient
 import GuestIdentity
 import SystemMap
 import TPMCrypto
@@ -88,6 +89,8 @@ final class GuestRoots {
 
     /// The guest's root key, in the chip.
     func root(_ guest: GuestID) throws(ChipError) -> Entity { try loaded(try existing(guest).root, guest) }
+
+    func publicArea(_ guest: GuestID) throws(ChipError) -> PublicArea { try existing(guest).root.area }
 
     /// A child of the guest's root key, in the chip.
     func child(_ object: WrappedObject, _ guest: GuestID) throws(ChipError) -> Entity {

@@ -1,4 +1,5 @@
 // The host root: the storage primary under which all guest roots live (docs/architecture.md, "Keys and the gate").
+import ChipClient
 import GuestIdentity
 import SystemMap
 import TPMCrypto
@@ -32,16 +33,9 @@ struct HostRoot {
         }
     }
 
-    /// A salt for a session: ECDH with a fresh key, then KDFe (Part 1, C.6.1).
     func makeSalt() throws(ChipError) -> (secret: [UInt8], encrypted: [UInt8]) {
-        let ephemeral = ECCKeyPair.generate(.p256)
-        guard var shared = ephemeral.agree(point)?.x else { throw .refused("the host root's point is not on its curve") }
-        defer { wipe(&shared) }
-        let size = ECCCurve.p256.fieldSize
-        let own = [UInt8](repeating: 0, count: max(0, size - point.x.count)) + point.x
-        let secret = kdfe(
-            .sha256, z: shared, label: "SECRET", partyU: ephemeral.publicPoint.x, partyV: own, bits: size * 8)
-        return (secret, ephemeral.publicPoint.wire)
+        guard let salt = ChipClient.makeSalt(for: point) else { throw .refused("the host root's point is not on its curve") }
+        return salt
     }
 }
 

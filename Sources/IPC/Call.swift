@@ -68,6 +68,8 @@ package struct CallStatus: RawRepresentable, Hashable, Sendable, Error {
     package static let unavailable = Self(0x8000_0007)
     /// The service could not do it; its log says why.
     package static let failed = Self(0x8000_0008)
+    /// The chip does not know the session that a call relies on; start another and ask again.
+    package static let sessionLost = Self(0x8000_0009)
 
     /// Whether the status is a TPM response code.
     package var isTPM: Bool { rawValue != 0 && rawValue < 0x1000 }

@@ -11,12 +11,13 @@ package final class PolicyServer {
     package typealias Connection = ServiceConnection<Void>
 
     private let instance: Instance
-    private let keys: TokenKeys
+    private let gate: Gate
+    private var keys: GateKeys { gate.keys }
     private let vpcrs: VPCRReader
 
-    package init(_ instance: Instance, keys: TokenKeys) {
+    package init(_ instance: Instance, _ gate: Gate) {
         self.instance = instance
-        self.keys = keys
+        self.gate = gate
         vpcrs = VPCRReader(instance)
     }
 

@@ -37,9 +37,9 @@ package struct Instance: Sendable {
     package var hostRecord: String { deviceDirectory + "/host" }
     package func guestRecord(_ guest: GuestID) -> String { "\(deviceDirectory)/guests/\(guest.hex)" }
 
-    /// What paratpm-policy keeps: the key of its tokens.
+    /// What paratpm-policy keeps: the gate secret, sealed by the chip.
     package var policyDirectory: String { stateDirectory + "/policy" }
-    package var tokenKey: String { policyDirectory + "/token-key" }
+    package var gateRecord: String { policyDirectory + "/gate" }
 
     /// The public identities of enrolled guests, a file each, which every service reads.
     package var registryDirectory: String { stateDirectory + "/registry" }

@@ -2,12 +2,13 @@
 //
 //    hypervisor ── control ──► paratpm-guest (door) ──► pcr, policy, device   (opens the proxy's channels)
 //    hypervisor ── data ─────► paratpm-proxy ─────────► pcr, policy, device   (channels it was born with)
-//    paratpm-policy ─────────────────────────────────► pcr
+//    paratpm-policy ─────────────────────────────────► pcr, device
 //    paratpm-device ── TCTI ─► the chip
 //    paratpmctl ─────────────────────────────────────► every service          (admin calls)
 //
-// Calls go down only, so they cannot deadlock. Interfaces: DeviceCalls.swift, PCRCalls.swift, PolicyCalls.swift, and for
-// the door and its own proxy ProxyCalls.swift; the introduction that they share is in Introduction.swift.
+// Calls go down only, so they cannot deadlock. Interfaces: DeviceCalls.swift, PCRCalls.swift, PolicyCalls.swift; what
+// paratpm-device carries for paratpm-policy: CarryCalls.swift; between the door and its own proxy: ProxyCalls.swift; the
+// introduction that they share: Introduction.swift.
 
 /// The processes of paratpm.
 package enum Role: String, CaseIterable, Sendable {

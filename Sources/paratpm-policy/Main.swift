@@ -1,11 +1,11 @@
-// paratpm-policy checks the guests' policy sessions. It holds the key of their tokens, and no session.
+// paratpm-policy checks the guests' policy sessions. It holds the gate secret, and no guest's session.
 import GuestIdentity
 import PolicyChecker
 
 @main enum Main {
     static func main() {
         Daemon(.policy, .policy, summary: "Checks the guests' policy sessions.").main { (arguments) throws(Failure) in
-            PolicyServer(arguments.instance, keys: try TokenKeys.acquire(arguments.instance)).service
+            PolicyServer(arguments.instance, try Gate.acquire(arguments.instance)).service
         }
     }
 }

@@ -1,7 +1,9 @@
 // The host root and the guests' roots: found again, never overwritten, refused when they are not ours.
+import ChipClient
 import Glibc
 import GuestIdentity
 import IPC
+import RunningService
 import SystemMap
 import TPMCrypto
 import TPMWire

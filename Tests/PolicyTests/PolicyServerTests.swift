@@ -30,8 +30,8 @@ private final class House {
 
     func startPolicy() throws {
         let instance = directory.instance
-        let keys = try TokenKeys.acquire(instance)
-        policy = try RunningService(.policy, in: directory) { PolicyServer(instance, keys: keys).service }
+        let gate = Gate(keys: gateKeys, chip: GateChip(instance, rootName: []))
+        policy = try RunningService(.policy, in: directory) { PolicyServer(instance, gate).service }
     }
 
     /// A proxy's connection to paratpm-pcr, with power and Startup behind it.
@@ -43,6 +43,7 @@ private final class House {
     }
 }
 
+private let gateKeys = GateKeys(secret: Secret([UInt8](repeating: 1, count: 32)))
 private let ones = TaggedDigest(.sha256, [UInt8](repeating: 1, count: 32))
 private let start = PolicyCalls.Start.Request(hash: .sha256, trial: false, startTime: GuestTime(milliseconds: 0, epoch: epoch))
 private let pcr7 = PolicyStep.pcr(expected: [], selection: [PCRSelection(.sha256, pcrs: [7])])
@@ -174,33 +175,13 @@ extension Channel {
     }
 }
 
-@Suite struct TokenKeysTests {
-    @Test func theKeyIsMadeOnceAndKeptPrivate() throws {
-        let directory = try TemporaryInstance()
-        let first = try TokenKeys.acquire(directory.instance)
-        let second = try TokenKeys.acquire(directory.instance)
-        #expect(first.token == second.token)
-        #expect(first.token.count == 32)
-        var status = stat()
-        #expect(stat(directory.instance.tokenKey, &status) == 0)
-        #expect(status.st_mode & 0o7777 == 0o600)
-    }
-
-    @Test func aDamagedKeyIsLeftAlone() throws {
-        let directory = try TemporaryInstance()
-        try Files.makeDirectory(directory.instance.policyDirectory, mode: 0o700)
-        try Files.write(directory.instance.tokenKey, [1, 2, 3], mode: 0o600, replacing: false)
-        #expect(throws: Failure.self) { try TokenKeys.acquire(directory.instance) }
-        #expect(try Files.read(directory.instance.tokenKey, max: 32) == [1, 2, 3])
-    }
-
+@Suite struct GateKeysTests {
     @Test func ticketsBelongToAGuestAndAHierarchysProof() throws {
-        let keys = TokenKeys(token: Secret([UInt8](repeating: 1, count: 32)))
         let guests = [UInt8(1), 2].compactMap { GuestID([UInt8](repeating: $0, count: 32)) }
         let hierarchies = [ownerHierarchy, TicketHierarchy(.endorsement, proofDigest: ownerHierarchy.proofDigest),
                            TicketHierarchy(.owner, proofDigest: [UInt8](repeating: 0x51, count: 32))]
         let tickets = guests.flatMap { guest in
-            hierarchies.map { keys.mint(guest).verified($0, digest: [1], keyName: [2]).digest }
+            hierarchies.map { gateKeys.mint(guest).verified($0, digest: [1], keyName: [2]).digest }
         }
         #expect(Set(tickets).count == 6)
         #expect(tickets.allSatisfy { $0.count == 64 })

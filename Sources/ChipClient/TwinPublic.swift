@@ -1,4 +1,4 @@
-// The public areas of everything that the device owner has the chip make: one pure function for each kind.
+// The public areas of everything that paratpm has the chip make: one pure function for each kind.
 import SystemMap
 import TPMCrypto
 import TPMWire
@@ -7,7 +7,7 @@ extension TwinSpec {
     /// TPMT_PUBLIC of the twin: unrestricted, scheme NULL, noDA, empty auth; fixed to this chip and to its parent unless it
     /// was imported or may be duplicated (D2).
     /// - Parameter unique: empty for a template.
-    func publicArea(unique: PublicArea.Unique) -> PublicArea {
+    package func publicArea(unique: PublicArea.Unique) -> PublicArea {
         var attributes: ObjectAttributes = [.userWithAuth, .noDA]
         if !isImported && !isDuplicable { attributes.formUnion([.fixedTPM, .fixedParent]) }
         if sensitiveDataOrigin { attributes.insert(.sensitiveDataOrigin) }
@@ -42,7 +42,7 @@ extension TwinSpec {
     }
 
     /// What TPM2_Create is given.
-    var template: PublicArea {
+    package var template: PublicArea {
         switch kind {
         case .rsa: publicArea(unique: .rsa([]))
         case .ecc: publicArea(unique: .ecc(ECCPoint(x: [], y: [])))
@@ -51,28 +51,34 @@ extension TwinSpec {
     }
 }
 
-enum RootTemplate {
+package enum RootTemplate {
     private static let protection = SymmetricDefinition.aes(keyBits: 128, mode: .cfb)
     private static let storage: ObjectAttributes = [
         .fixedTPM, .fixedParent, .sensitiveDataOrigin, .userWithAuth, .noDA, .restricted, .decrypt,
     ]
 
     /// The host root: a storage primary. Its unique field makes it paratpm's own, whoever else uses the hierarchy.
-    static let host = storageKey(
+    package static let host = storageKey(
         unique: ECCPoint(x: digest(.sha256, Array("paratpm host root".utf8)), y: []), label: [])
 
     /// A guest's root, child of the host root. Its authPolicy holds the guest's id: as a policy nothing can satisfy it, and
     /// nothing needs to; as a part of the Name it ties the key to its guest.
-    static func guest(_ guest: GuestID) -> PublicArea {
+    package static func guest(_ guest: GuestID) -> PublicArea {
         storageKey(unique: ECCPoint(x: [], y: []), label: guest.bytes)
     }
 
     /// A guest's sealed secret, child of its root.
-    static func secret(_ guest: GuestID) -> PublicArea {
+    package static func secret(_ guest: GuestID) -> PublicArea {
         PublicArea(
             nameAlgorithm: .sha256, attributes: [.fixedTPM, .fixedParent, .userWithAuth, .noDA], authPolicy: guest.bytes,
             parameters: .keyedHash(scheme: .null), unique: .digest([]))
     }
+
+    /// The gate secret, child of the host root.
+    package static let gateSecret = PublicArea(
+        nameAlgorithm: .sha256, attributes: [.fixedTPM, .fixedParent, .userWithAuth, .noDA],
+        authPolicy: digest(.sha256, Array("paratpm gate secret".utf8)), parameters: .keyedHash(scheme: .null),
+        unique: .digest([]))
 
     private static func storageKey(unique: ECCPoint, label: [UInt8]) -> PublicArea {
         PublicArea(
@@ -83,7 +89,7 @@ enum RootTemplate {
 
 extension PublicArea {
     /// Whether `made` is what a chip may make of this template: the same in all but the unique field.
-    func isTemplate(of made: PublicArea) -> Bool {
+    package func isTemplate(of made: PublicArea) -> Bool {
         var template = self
         template.unique = made.unique
         return template == made

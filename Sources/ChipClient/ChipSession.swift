@@ -1,0 +1,129 @@
+// An HMAC session with the chip, which encrypts first parameters (Part 1, 17 to 21): neither a bus nor a carrier between us and
+// the chip can read or change what goes through it. A value without I/O: the device owner and the policy checker each hold one.
+import TPMCrypto
+import TPMWire
+import Wire
+
+/// What a command names: a handle, and the Name that goes into cpHash. We compute the Names, never the chip.
+package struct Entity: Sendable {
+    package let handle: TPMHandle
+    package let name: [UInt8]
+
+    package init(_ handle: TPMHandle, name: [UInt8]) {
+        self.handle = handle
+        self.name = name
+    }
+    /// A hierarchy or another permanent handle, whose Name is the handle.
+    package init(permanent handle: TPMHandle) { self.init(handle, name: handle.wire) }
+}
+
+package struct ChipSession {
+    package static let hash = HashAlgorithm.sha256
+    package static let keyBits = 128
+    package static let nonceSize = 16
+
+    /// TPM_SE
+    package enum Kind: UInt8 {
+        case hmac = 0, policy = 1
+        package var handleKind: TPMHandle.Kind { self == .hmac ? .hmacSession : .policySession }
+    }
+
+    package let handle: TPMHandle
+    private let sessionKey: Secret
+    private var nonceTPM: [UInt8]
+    /// nonceCaller, the attributes and sessionKey || authValue of the command under way
+    private var sent: (nonce: [UInt8], attributes: SessionAttributes, key: Secret) = ([], [], .empty)
+
+    /// - Parameter salt: what was sent encrypted, or nothing.
+    package init(handle: TPMHandle, salt: [UInt8], nonceCaller: [UInt8], nonceTPM: [UInt8]) {
+        self.handle = handle
+        self.nonceTPM = nonceTPM
+        // Part 1, 19.6.8: without bind and salt there is no session key.
+        var key = salt.isEmpty ? [] : kdfa(
+            Self.hash, key: salt, label: "ATH", contextU: nonceTPM, contextV: nonceCaller, bits: Self.hash.digestSize * 8)
+        sessionKey = Secret(key)
+        wipe(&key)
+    }
+
+    /// The parameters of TPM2_StartAuthSession (Part 3, 11.1): SHA-256, AES-128-CFB.
+    package static func startParameters(_ kind: Kind, nonceCaller: [UInt8], encryptedSalt: [UInt8]) -> [UInt8] {
+        var writer = WireWriter()
+        writer.sized16(nonceCaller)
+        writer.sized16(encryptedSalt)
+        writer.u8(kind.rawValue)
+        SymmetricDefinition.aes(keyBits: UInt16(keyBits), mode: .cfb).encode(to: &writer)
+        writer.value(hash)
+        return writer.bytes
+    }
+
+    /// A command's authorization, with a fresh nonce; its first parameter is encrypted if the attributes say so.
+    /// - Parameter auth: the authValue of the one entity that is authorized.
+    package mutating func authorize(
+        _ code: TPMCommandCode, _ entities: [Entity], _ parameters: inout [UInt8], _ attributes: SessionAttributes, auth: Secret
+    ) -> AuthCommand {
+        let nonce = randomBytes(Self.nonceSize)
+        var (own, authValue) = (sessionKey.bytes, auth.bytes)
+        var both = own + authValue
+        sent = (nonce, attributes, Secret(both))
+        wipe(&own)
+        wipe(&authValue)
+        wipe(&both)
+        if attributes.contains(.decrypt) { crypt(&parameters, newer: nonce, older: nonceTPM, encrypt: true) }
+        let mac = authenticate(
+            Self.parameterHash(code, entities, parameters), newer: nonce, older: nonceTPM, attributes)
+        return AuthCommand(handle: handle, nonce: nonce, attributes: attributes, hmac: mac)
+    }
+
+    /// Checks a successful response and decrypts its first parameter. False: it is not the chip's answer to that command.
+    package mutating func accept(_ answer: AuthResponse, of code: TPMCommandCode, _ parameters: inout [UInt8]) -> Bool {
+        guard answer.nonce.count >= Self.nonceSize else { return false }
+        // rpHash (Part 1, 16.8)
+        let hash = digest(Self.hash, TPMRC.success.rawValue.wire, code.rawValue.wire, parameters)
+        let expected = authenticate(hash, newer: answer.nonce, older: sent.nonce, answer.attributes)
+        guard constantTimeEqual(expected, answer.hmac) else { return false }
+        nonceTPM = answer.nonce
+        guard sent.attributes.contains(.encrypt) else { return true }
+        guard answer.attributes.contains(.encrypt) else { return false }
+        crypt(&parameters, newer: answer.nonce, older: sent.nonce, encrypt: false)
+        return true
+    }
+
+    /// cpHash (Part 1, 16.7)
+    private static func parameterHash(_ code: TPMCommandCode, _ entities: [Entity], _ parameters: [UInt8]) -> [UInt8] {
+        var context = HashContext(hash)
+        context.update(code.rawValue.wire)
+        for entity in entities { context.update(entity.name) }
+        context.update(parameters)
+        return context.finished()
+    }
+
+    /// Part 1, 19.6.5
+    private func authenticate(
+        _ parameterHash: [UInt8], newer: [UInt8], older: [UInt8], _ attributes: SessionAttributes
+    ) -> [UInt8] {
+        hmac(Self.hash, key: sent.key.bytes, parameterHash, newer, older, attributes.wire)
+    }
+
+    /// The data of the TPM2B that the parameters begin with; its size stays in the clear (Part 1, 21.1).
+    private func crypt(_ parameters: inout [UInt8], newer: [UInt8], older: [UInt8], encrypt: Bool) {
+        var reader = WireReader(parameters)
+        guard let data = try? reader.sized16() else { return }
+        let result = parameterCFB(
+            keyBits: Self.keyBits, hash: Self.hash, key: sent.key.bytes, nonceNewer: newer, nonceOlder: older, data,
+            encrypt: encrypt)
+        parameters.replaceSubrange(2..<2 + data.count, with: result)
+    }
+}
+
+/// A salt for a session: ECDH with a fresh key, then KDFe (Part 1, C.6.1).
+/// - Parameter point: the public point of a P-256 storage key of the chip.
+/// - Returns: nil if it is not on its curve.
+package func makeSalt(for point: ECCPoint) -> (secret: [UInt8], encrypted: [UInt8])? {
+    let ephemeral = ECCKeyPair.generate(.p256)
+    guard var shared = ephemeral.agree(point)?.x else { return nil }
+    defer { wipe(&shared) }
+    let size = ECCCurve.p256.fieldSize
+    let own = [UInt8](repeating: 0, count: max(0, size - point.x.count)) + point.x
+    let secret = kdfe(.sha256, z: shared, label: "SECRET", partyU: ephemeral.publicPoint.x, partyV: own, bits: size * 8)
+    return (secret, ephemeral.publicPoint.wire)
+}

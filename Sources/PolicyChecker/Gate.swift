@@ -1,0 +1,128 @@
+// Where the gate secret comes from: made once, sealed in the chip under the host root, and recovered at each start.
+import ChipClient
+import Glibc
+import GuestIdentity
+import IPC
+import SystemMap
+import TPMCrypto
+import TPMWire
+import Wire
+
+/// File: u8 version, the host root's Name, the sealed gate secret's TPM2B_PUBLIC and TPM2B_PRIVATE.
+struct GateRecord: WireCodable {
+    let rootName: [UInt8]
+    let area: PublicArea
+    let wrapped: [UInt8]
+    private static let version: UInt8 = 1
+    static let largest = 4096
+
+    init(rootName: [UInt8], area: PublicArea, wrapped: [UInt8]) {
+        self.rootName = rootName
+        self.area = area
+        self.wrapped = wrapped
+    }
+    init(from reader: inout WireReader) throws(WireError) {
+        guard try reader.u8() == Self.version else { throw .invalid(0) }
+        rootName = try reader.sized16(max: 2 + HashAlgorithm.largestDigest)
+        area = try reader.value(Sized<PublicArea>.self).value
+        wrapped = try reader.sized16(max: TwinBlob.privateMax)
+    }
+    func encode(to writer: inout WireWriter) {
+        writer.u8(Self.version)
+        writer.sized16(rootName)
+        writer.sized16(area)
+        writer.sized16(wrapped)
+    }
+}
+
+/// The gate: its keys, and the way to the chip that they open.
+package struct Gate {
+    package let keys: GateKeys
+    let chip: GateChip
+    /// How long paratpm-device may take to come, in milliseconds.
+    private static let patience = 30_000
+
+    package init(keys: GateKeys, chip: GateChip) {
+        self.keys = keys
+        self.chip = chip
+    }
+
+    /// The instance's gate secret; made when the service starts for the first time.
+    package static func acquire(_ instance: Instance) throws(Failure) -> Gate {
+        try Files.makeDirectory(instance.policyDirectory, mode: 0o700)
+        if let bytes = try Files.read(instance.gateRecord, max: GateRecord.largest) {
+            guard let record = try? GateRecord(wire: bytes) else {
+                throw Failure(.dataError, "\(instance.gateRecord) is damaged; it was left alone. Without it nothing that guests had gated can be used")
+            }
+            let chip = GateChip(instance, rootName: record.rootName)
+            return try patiently { () throws(CallStatus) in try recover(record, chip) }
+        }
+        let record = try patiently { () throws(CallStatus) in try make(instance) }
+        try Files.write(instance.gateRecord, record.wire, mode: 0o600, replacing: false)
+        log(.notice, .policy, "made the gate secret; the chip seals it under the host root")
+        // What is used is what the chip gives back.
+        let chip = GateChip(instance, rootName: record.rootName)
+        return try patiently { () throws(CallStatus) in try recover(record, chip) }
+    }
+
+    private static func make(_ instance: Instance) throws(CallStatus) -> GateRecord {
+        let root = try GateChip(instance, rootName: []).hostRoot()
+        guard RootTemplate.host.isTemplate(of: root) else { throw .failed }
+        let chip = GateChip(instance, rootName: root.name)
+        var secret = randomBytes(GateKeys.size)
+        var parameters = creationParameters(SensitiveCreate(data: secret), RootTemplate.gateSecret)
+        defer {
+            wipe(&secret)
+            wipe(&parameters)
+        }
+        let response = try chip.run(GateCommand(
+            code: .create, target: .hostRoot, name: root.name, parameters: parameters, attributes: .decrypt))
+        let made = try creationResult(response)
+        guard RootTemplate.gateSecret.isTemplate(of: made.area) else { throw .failed }
+        return GateRecord(rootName: root.name, area: made.area, wrapped: made.wrapped)
+    }
+
+    private static func recover(_ record: GateRecord, _ chip: GateChip) throws(CallStatus) -> Gate {
+        var response = try chip.run(GateCommand(
+            code: .unseal, target: .gateSecret(record.area, record.wrapped), name: record.area.name, attributes: .encrypt))
+        defer { wipe(&response) }
+        var reader = WireReader(response)
+        guard var secret = try? reader.sized16(), secret.count == GateKeys.size else { throw .failed }
+        defer { wipe(&secret) }
+        return Gate(keys: GateKeys(secret: Secret(secret)), chip: chip)
+    }
+
+    private static func patiently<R>(_ body: () throws(CallStatus) -> R) throws(Failure) -> R {
+        var waited = 0
+        while true {
+            do throws(CallStatus) { return try body() } catch {
+                guard error == .unavailable, waited < patience else {
+                    throw Failure(
+                        .unavailable, "the chip does not give the gate secret (status 0x\(String(error.rawValue, radix: 16))): "
+                            + "paratpm-device must answer, with the chip that this paratpm was made with")
+                }
+            }
+            usleep(50_000)
+            waited += 50
+        }
+    }
+}
+
+/// inSensitive, inPublic, outsideInfo, creationPCR of TPM2_Create (Part 3, 12.1)
+func creationParameters(_ sensitive: SensitiveCreate, _ template: PublicArea) -> [UInt8] {
+    var writer = WireWriter(capacity: 512)
+    writer.sized16(sensitive)
+    writer.sized16(template)
+    writer.sized16([UInt8]())
+    writer.list([PCRSelection]())
+    return writer.bytes
+}
+
+/// outPrivate and outPublic of TPM2_Create
+func creationResult(_ response: [UInt8]) throws(CallStatus) -> (area: PublicArea, wrapped: [UInt8]) {
+    var reader = WireReader(response)
+    guard let wrapped = try? reader.sized16(max: TwinBlob.privateMax),
+        let area = try? reader.value(Sized<PublicArea>.self).value
+    else { throw .failed }
+    return (area, wrapped)
+}

@@ -1,0 +1,113 @@
+// The policy checker's own session with the chip, which paratpm-device carries and cannot read.
+import ChipClient
+import IPC
+import SystemMap
+import TPMCrypto
+import TPMWire
+import Wire
+
+/// One command that a gate's authValue authorizes.
+struct GateCommand {
+    let code: TPMCommandCode
+    let target: CarryTarget
+    /// The Name of what it is about: we compute it, or know it from our own record.
+    let name: [UInt8]
+    var parameters: [UInt8] = []
+    /// `decrypt` and `encrypt` as the command takes them.
+    var attributes: SessionAttributes = []
+    /// The authValue of what it is about.
+    var auth: Secret = .empty
+}
+
+package final class GateChip {
+    /// Seconds that paratpm-device, which may wait for RSA key generation on a slow chip, may take.
+    private static let patience = 300
+
+    private let path: String
+    /// The Name of the host root that the session is salted to; no other key will do.
+    private let rootName: [UInt8]
+    private var channel: Channel?
+    private var session: ChipSession?
+
+    package init(_ instance: Instance, rootName: [UInt8]) {
+        path = instance.socket(.device)
+        self.rootName = rootName
+    }
+
+    /// Runs a command to its end, in a new session where the old one is lost.
+    /// - Returns: the response's parameters, the first of them decrypted.
+    /// - Throws: the chip's response code; `unavailable` where paratpm-device or the chip is not there.
+    func run(_ command: GateCommand) throws(CallStatus) -> [UInt8] {
+        // A connection that broke, and behind it a session that the chip lost, are mended once each.
+        for _ in 0..<2 {
+            do throws(CallStatus) { return try attempt(command) } catch {
+                guard error == .unavailable || error == .sessionLost else { throw error }
+                session = nil
+            }
+        }
+        return try attempt(command)
+    }
+
+    private func attempt(_ command: GateCommand) throws(CallStatus) -> [UInt8] {
+        if channel == nil { try connect() }
+        if session == nil { session = try startSession() }
+        var parameters = command.parameters
+        defer { wipe(&parameters) }
+        guard var current = session else { throw .failed }
+        // The handle is paratpm-device's to know; only the Name goes into cpHash.
+        let authorization = current.authorize(
+            command.code, [Entity(.null, name: command.name)], &parameters, command.attributes.union(.continueSession),
+            auth: command.auth)
+        var reply = try call(CarryCalls.Run.self, .init(
+            code: command.code, target: command.target, authorization: authorization, parameters: parameters))
+        guard current.accept(reply.authorization, of: command.code, &reply.parameters) else {
+            session = nil
+            throw .failed
+        }
+        session = current
+        return reply.parameters
+    }
+
+    private func connect() throws(CallStatus) {
+        do throws(IPCError) { channel = try Channel.connect(path, timeout: Self.patience) } catch { throw .unavailable }
+        session = nil
+    }
+
+    private func startSession() throws(CallStatus) -> ChipSession {
+        let root = try hostRoot()
+        // A session salted to another key would tell our secrets to whoever made that key.
+        guard root.name == rootName, case .ecc(let point) = root.unique, var salt = makeSalt(for: point) else {
+            log(.error, .policy, "the chip's host root is not the one that the gate secret is sealed under: is this another chip?")
+            throw .failed
+        }
+        defer { wipe(&salt.secret) }
+        let nonce = randomBytes(ChipSession.nonceSize)
+        let started = try call(CarryCalls.StartSession.self, .init(nonceCaller: nonce, encryptedSalt: salt.encrypted))
+        return ChipSession(handle: started.handle, salt: salt.secret, nonceCaller: nonce, nonceTPM: started.nonceTPM)
+    }
+
+    /// The host root's public area, as paratpm-device says.
+    func hostRoot() throws(CallStatus) -> PublicArea {
+        if channel == nil { try connect() }
+        return try call(CarryCalls.HostRoot.self, Nothing()).area
+    }
+
+    /// The public area of a guest's root, as paratpm-device says: what its template says of it, only a key that the chip made
+    /// can have.
+    func guestRoot(_ guest: GuestID) throws(CallStatus) -> PublicArea {
+        if channel == nil { try connect() }
+        let area = try call(CarryCalls.GuestRoot.self, Blob(guest.bytes)).value
+        guard RootTemplate.guest(guest).isTemplate(of: area) else { throw .failed }
+        return area
+    }
+
+    private func call<C: Call>(_ call: C.Type, _ request: C.Request) throws(CallStatus) -> C.Reply {
+        guard let channel else { throw .unavailable }
+        do throws(IPCError) { return try channel.call(call, request) } catch {
+            if case .status(let status) = error { throw status }
+            // A late reply must not answer a later question.
+            self.channel = nil
+            throw .unavailable
+        }
+    }
+}

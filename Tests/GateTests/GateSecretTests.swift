@@ -1,0 +1,74 @@
+// The gate secret: made once, sealed in the chip, and known to the policy checker alone.
+import GuestIdentity
+import IPC
+import RunningService
+import SystemMap
+import TPMCrypto
+import TPMWire
+import Testing
+import Wire
+
+@testable import PolicyChecker
+
+private let start = PolicyCalls.Start.Request(hash: .sha256, trial: false, nonceTPM: [UInt8](repeating: 7, count: 16), startTime: 0)
+
+@Suite(.serialized) struct GateSecretTests {
+    @Test func aRestartRecoversTheSecretFromTheChip() throws {
+        let bench = try GateBench()
+        let guest = try bench.directory.addGuest("one")
+        let token = try guest.proxy(.policy).channel.call(PolicyCalls.Start.self, start).bytes
+        try bench.startPolicy()
+        _ = try guest.proxy(.policy).channel.call(PolicyCalls.Step.self, .init(token: token, step: .authValue))
+    }
+
+    @Test func theSecretIsTheSameAtEachStartAndInNoFile() throws {
+        let bench = try GateBench()
+        let first = try Gate.acquire(bench.directory.instance)
+        let second = try Gate.acquire(bench.directory.instance)
+        #expect(first.keys.token == second.keys.token)
+        let record = try #require(try Files.read(bench.directory.instance.gateRecord, max: 4096))
+        #expect((try? GateRecord(wire: record)) != nil)
+    }
+
+    @Test func aChipThatLostItsSessionsGetsANewOne() throws {
+        let bench = try GateBench()
+        let gate = try Gate.acquire(bench.directory.instance)
+        let record = try GateRecord(wire: try #require(try Files.read(bench.directory.instance.gateRecord, max: 4096)))
+        let command = GateCommand(
+            code: .unseal, target: .gateSecret(record.area, record.wrapped), name: record.area.name, attributes: .encrypt)
+        let before = try gate.chip.run(command)
+        bench.chip.kill()
+        try bench.chip.start()
+        #expect(try gate.chip.run(command) == before)
+        try bench.startDevice()
+        #expect(try gate.chip.run(command) == before)
+    }
+
+    @Test func aDamagedRecordIsLeftAlone() throws {
+        let bench = try GateBench()
+        let path = bench.directory.instance.gateRecord
+        try Files.write(path, [1, 2, 3], mode: 0o600, replacing: true)
+        #expect(throws: Failure.self) { try Gate.acquire(bench.directory.instance) }
+        #expect(try Files.read(path, max: 4096) == [1, 2, 3])
+    }
+
+    @Test func anotherHostRootIsRefused() throws {
+        let bench = try GateBench()
+        let path = bench.directory.instance.gateRecord
+        let record = try GateRecord(wire: try #require(try Files.read(path, max: 4096)))
+        let foreign = GateRecord(rootName: record.rootName.reversed(), area: record.area, wrapped: record.wrapped)
+        try Files.write(path, foreign.wire, mode: 0o600, replacing: true)
+        #expect(throws: Failure.self) { try Gate.acquire(bench.directory.instance) }
+    }
+
+    @Test func onlyThePolicyCheckerHasSomethingCarried() throws {
+        let bench = try GateBench()
+        let guest = try bench.directory.addGuest("one")
+        for channel in [try guest.proxy(.device).channel, try guest.door(.device)] {
+            #expect(throws: IPCError.status(.notPermitted)) { try channel.call(CarryCalls.HostRoot.self, Nothing()) }
+            #expect(throws: IPCError.status(.notPermitted)) {
+                try channel.call(CarryCalls.StartSession.self, .init(nonceCaller: [1], encryptedSalt: [1]))
+            }
+        }
+    }
+}
