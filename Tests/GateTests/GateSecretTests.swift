@@ -10,7 +10,8 @@ import Wire
 
 @testable import PolicyChecker
 
-private let start = PolicyCalls.Start.Request(hash: .sha256, trial: false, nonceTPM: [UInt8](repeating: 7, count: 16), startTime: 0)
+private let now = GuestTime(milliseconds: 0, epoch: 1)
+private let start = PolicyCalls.Start.Request(hash: .sha256, trial: false, startTime: now)
 
 @Suite(.serialized) struct GateSecretTests {
     @Test func aRestartRecoversTheSecretFromTheChip() throws {
@@ -18,7 +19,7 @@ private let start = PolicyCalls.Start.Request(hash: .sha256, trial: false, nonce
         let guest = try bench.directory.addGuest("one")
         let token = try guest.proxy(.policy).channel.call(PolicyCalls.Start.self, start).bytes
         try bench.startPolicy()
-        _ = try guest.proxy(.policy).channel.call(PolicyCalls.Step.self, .init(token: token, step: .authValue))
+        _ = try guest.proxy(.policy).channel.call(PolicyCalls.Step.self, .init(token: token, step: .authValue, at: .init(nonceTPM: [], time: now)))
     }
 
     @Test func theSecretIsTheSameAtEachStartAndInNoFile() throws {
