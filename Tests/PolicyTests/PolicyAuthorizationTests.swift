@@ -199,8 +199,8 @@ private func code(_ state: inout PolicyState, _ step: PolicyStep, _ at: PolicyMo
     @Test func onlyAGenuineSignatureGetsATicket() throws {
         let directory = try TemporaryInstance()
         let instance = directory.instance
-        let keys = try TokenKeys.acquire(instance)
-        let service = try RunningService(.policy, in: directory) { PolicyServer(instance, keys: keys).service }
+        let gate = Gate(keys: gateKeys, chip: GateChip(instance, rootName: []))
+        let service = try RunningService(.policy, in: directory) { PolicyServer(instance, gate).service }
         defer { service.stop() }
         let guest = try directory.addGuest("one")
         let proxy = try guest.proxy(.policy).channel

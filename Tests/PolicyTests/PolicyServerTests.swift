@@ -43,7 +43,6 @@ private final class House {
     }
 }
 
-private let gateKeys = GateKeys(secret: Secret([UInt8](repeating: 1, count: 32)))
 private let ones = TaggedDigest(.sha256, [UInt8](repeating: 1, count: 32))
 private let start = PolicyCalls.Start.Request(hash: .sha256, trial: false, startTime: GuestTime(milliseconds: 0, epoch: epoch))
 private let pcr7 = PolicyStep.pcr(expected: [], selection: [PCRSelection(.sha256, pcrs: [7])])

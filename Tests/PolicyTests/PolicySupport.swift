@@ -1,6 +1,7 @@
 // What the tests of policy steps have in common: a guest's moment, a mint, and short ways to write steps.
 import CryptoBase
 import EnhancedAuthorization
+import PolicyChecker
 import SystemMap
 import TPMWire
 
@@ -57,3 +58,6 @@ let moreSteps: [PolicyStep] = {
         .authorizeNV(indexName: [1], approved: TaggedDigest(.sha1, [UInt8](repeating: 1, count: 20))),
     ]
 }()
+
+/// The keys of a gate that the chip knows nothing of.
+let gateKeys = GateKeys(secret: Secret([UInt8](repeating: 1, count: 32)))
