@@ -29,10 +29,17 @@ package final class SimulatedChip {
         process = csystem_spawn("/usr/bin/swtpm", &argv, environ, [], [], 0, SIGKILL)
         guard process > 0 else { throw IPCError.system(errno) }
         for _ in 0..<500 {
-            if access(socket, F_OK) == 0 { return }
+            // Its socket is there before it listens.
+            if accepts() { return }
             usleep(10_000)
         }
         throw IPCError.timeout
+    }
+
+    private func accepts() -> Bool {
+        let raw = Glibc.socket(AF_UNIX, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
+        defer { close(raw) }
+        return withUnixAddress(socket) { connect(raw, $0, $1) } == 0
     }
 
     /// As a power cut.
