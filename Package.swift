@@ -81,7 +81,7 @@ let package = Package(
 
         .target(name: "RunningService", dependencies: ["GuestIdentity"], path: "Tests/RunningService"),
         .testTarget(name: "WireTests", dependencies: ["Wire", "TPMWire"]),
-        .testTarget(name: "IPCTests", dependencies: ["IPC", "SystemMap"]),
+        .testTarget(name: "IPCTests", dependencies: ["IPC", "CSystem", "SystemMap"]),
         .testTarget(name: "TPMCryptoTests", dependencies: ["CryptoBase", "TPMCrypto"]),
         .testTarget(name: "ControlChannelTests", dependencies: ["ControlChannel", "GuestDoor"]),
         .testTarget(name: "PolicyTests", dependencies: ["PolicyChecker", "PCRStore", "RunningService"]),

@@ -10,6 +10,7 @@
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/timerfd.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -33,16 +34,26 @@ ssize_t csystem_send(int fd, const void *bytes, size_t count, const int *fds, in
     return n;
 }
 
-ssize_t csystem_receive(int fd, void *bytes, size_t count, int *fds, int *fd_count, int flags) {
+ssize_t csystem_receive_from(int fd, void *bytes, size_t count, int *fds, int *fd_count, int flags, pid_t *sender) {
     struct iovec iov = {bytes, count};
-    union { struct cmsghdr align; char room[CMSG_SPACE(CSYSTEM_MAX_FDS * sizeof(int))]; } control;
+    union {
+        struct cmsghdr align;
+        char room[CMSG_SPACE(CSYSTEM_MAX_FDS * sizeof(int)) + CMSG_SPACE(sizeof(struct ucred))];
+    } control;
     struct msghdr message = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.room, .msg_controllen = sizeof control.room};
     *fd_count = 0;
+    *sender = 0;
     ssize_t n;
     do n = recvmsg(fd, &message, flags | MSG_CMSG_CLOEXEC); while (n < 0 && errno == EINTR);
     if (n < 0) return n;
     for (struct cmsghdr *header = CMSG_FIRSTHDR(&message); header; header = CMSG_NXTHDR(&message, header)) {
-        if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS) continue;
+        if (header->cmsg_level != SOL_SOCKET) continue;
+        if (header->cmsg_type == SCM_CREDENTIALS && header->cmsg_len == CMSG_LEN(sizeof(struct ucred))) {
+            struct ucred credentials;
+            memcpy(&credentials, CMSG_DATA(header), sizeof credentials);
+            *sender = credentials.pid;
+        }
+        if (header->cmsg_type != SCM_RIGHTS) continue;
         int got = (int)((header->cmsg_len - CMSG_LEN(0)) / sizeof(int));
         for (int i = 0; i < got; i++) {
             int received;
@@ -56,6 +67,11 @@ ssize_t csystem_receive(int fd, void *bytes, size_t count, int *fds, int *fd_cou
         return -1;
     }
     return n;
+}
+
+ssize_t csystem_receive(int fd, void *bytes, size_t count, int *fds, int *fd_count, int flags) {
+    pid_t sender;
+    return csystem_receive_from(fd, bytes, count, fds, fd_count, flags, &sender);
 }
 
 int csystem_peer(int fd, pid_t *pid, uid_t *uid, gid_t *gid) {
@@ -97,6 +113,18 @@ int csystem_signal_read(int fd) {
     return read(fd, &info, sizeof info) == sizeof info ? (int)info.ssi_signo : 0;
 }
 
+int csystem_timer(int milliseconds) {
+    int fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+    struct timespec interval = {milliseconds / 1000, milliseconds % 1000 * 1000000L};
+    struct itimerspec times = {interval, interval};
+    if (fd >= 0) timerfd_settime(fd, 0, &times, NULL);
+    return fd;
+}
+void csystem_timer_read(int fd) {
+    uint64_t expirations;
+    (void)!read(fd, &expirations, sizeof expirations);
+}
+
 void csystem_page_begin(volatile uint32_t *sequence) {
     *sequence += 1;
     atomic_thread_fence(memory_order_seq_cst);
@@ -116,18 +144,35 @@ int csystem_page_read(const volatile uint32_t *sequence, const void *from, void 
     return -1;
 }
 
+/// "LISTEN_PID=" and this process's number, in place.
+static void name_listener(char *const envp[]) {
+    static const char key[] = "LISTEN_PID=";
+    for (; *envp; envp++) {
+        if (strncmp(*envp, key, sizeof key - 1) || strlen(*envp) < sizeof key - 1 + 10) continue;
+        char digits[10];
+        int count = 0;
+        for (pid_t rest = getpid(); count == 0 || rest > 0; rest /= 10) digits[count++] = '0' + rest % 10;
+        char *end = *envp + sizeof key - 1;
+        while (count > 0) *end++ = digits[--count];
+        *end = 0;
+    }
+}
+
 pid_t csystem_spawn(const char *path, char *const argv[], char *const envp[], const int *sources, const int *targets, int count,
                     int death_signal) {
     pid_t parent = getpid();
     pid_t child = fork();
     if (child != 0) return child;
     // Move the sources out of the way of the targets first, so that no dup2 overwrites one still needed.
-    int moved[16];
-    if (count > 16) _exit(127);
+    int moved[CSYSTEM_SPAWN_MAX], above = 64;
+    if (count > CSYSTEM_SPAWN_MAX) _exit(127);
     for (int i = 0; i < count; i++)
-        if ((moved[i] = fcntl(sources[i], F_DUPFD_CLOEXEC, 64)) < 0) _exit(127);
+        if (targets[i] >= above) above = targets[i] + 1;
+    for (int i = 0; i < count; i++)
+        if ((moved[i] = fcntl(sources[i], F_DUPFD_CLOEXEC, above)) < 0) _exit(127);
     for (int i = 0; i < count; i++)
         if (dup2(moved[i], targets[i]) < 0) _exit(127);
+    name_listener(envp);
     sigset_t none;
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);

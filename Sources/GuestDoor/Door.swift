@@ -27,7 +27,7 @@ final class Door {
     }
 
     private enum Source {
-        case signals, listener, proxy, dataDone, listenerDone
+        case signals, watchdog, listener, proxy, dataDone, listenerDone
         case client(Client)
         case service(ServiceName)
     }
@@ -35,14 +35,18 @@ final class Door {
     private let guest: RunningGuest
     private let listener: Descriptor?
     private let signals: Descriptor
+    private let manager: ServiceManager
+    private let watchdog: Descriptor?
     private var clients: [Client] = []
     private var lostServices: [ServiceName: Retry] = [:]
     private var lostProxy: Retry?
     private var isFinished = false
 
-    init(_ guest: RunningGuest, control: OpenEndpoint?, signals: Descriptor) {
+    init(_ guest: RunningGuest, control: OpenEndpoint?, signals: Descriptor, manager: ServiceManager) {
         self.guest = guest
         self.signals = signals
+        self.manager = manager
+        watchdog = manager.watchdogTimer()
         if let control, !control.isListening {
             listener = nil
             clients = [Client(control.descriptor)]
@@ -66,6 +70,7 @@ final class Door {
 
     private var watched: [(Source, Descriptor)] {
         var sources: [(Source, Descriptor)] = [(.signals, signals)]
+        if let watchdog { sources.append((.watchdog, watchdog)) }
         if let proxy = guest.proxy { sources.append((.proxy, proxy.descriptor)) }
         if let done = guest.dataDone { sources.append((.dataDone, done)) }
         if let done = guest.listenerDone { sources.append((.listenerDone, done)) }
@@ -79,6 +84,7 @@ final class Door {
     private func handle(_ source: Source, _ descriptor: Descriptor) {
         switch source {
         case .signals: if csystem_signal_read(signals.raw) != 0 { isFinished = true }
+        case .watchdog: manager.answer(descriptor)
         case .listener: acceptClient()
         case .proxy: loseProxy()
         case .dataDone: if guest.dataDone === descriptor { endData(isSaid: takeByte(descriptor)) }

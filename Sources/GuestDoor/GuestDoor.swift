@@ -19,7 +19,7 @@ package enum GuestDoor {
                 }
                 perform(try SwtpmArguments.parse(arguments, environment: environment), as: name)
             } else {
-                perform(try NativeArguments.parse(arguments, activated: ServiceManager.passedSocket), as: nil)
+                perform(try NativeArguments.parse(arguments, activated: ServiceManager.passedCount == 1), as: nil)
             }
         } catch {
             log(.error, .guest, error.message)
@@ -65,6 +65,7 @@ package enum GuestDoor {
         if let file = options.logFile { try Surroundings.redirectLog(file) }
         signal(SIGPIPE, SIG_IGN)
         let signals = Descriptor(owning: csystem_signalfd([SIGTERM, SIGINT], 2))
+        let manager = ServiceManager()
         guard signals.raw >= 0 else { throw Failure(.software, "cannot watch signals: \(describe(errno: errno))") }
         let instance = try instance(options)
         let executable = try findProxy()
@@ -82,15 +83,15 @@ package enum GuestDoor {
         }
         let guest = RunningGuest(options, Broker(instance, home), state: state, executable: executable)
         try guest.start()
-        let door = Door(guest, control: control, signals: signals)
+        let door = Door(guest, control: control, signals: signals, manager: manager)
         // Power first: a client that waits at the socket already must find the TPM on.
         if !options.needsInit { try guest.powerOnAtStart() }
         if let data { try guest.takeData(from: data) }
         if let target = options.pidFile { try files.writePID(target) }
         if options.isDaemon { Background.ready(keepsLog: options.logFile != nil) }
-        notify("READY=1")
+        manager.ready()
         door.run()
-        notify("STOPPING=1")
+        manager.stopping()
         guest.end()
     }
 }

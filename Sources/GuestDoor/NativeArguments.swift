@@ -1,6 +1,7 @@
 // paratpm-guest's own command line.
 import Glibc
 import GuestIdentity
+import IPC
 import SystemMap
 
 package enum NativeArguments {
@@ -48,16 +49,5 @@ package enum NativeArguments {
 
     private static func refused(_ what: String) -> UsageError {
         UsageError(message: what + "; see --help", exit: ExitCode.usage.rawValue)
-    }
-}
-
-/// Sockets that the service manager opened (sd_listen_fds(3)).
-enum ServiceManager {
-    static let firstDescriptor: Int32 = 3
-
-    /// Whether it passed one socket to this process.
-    static var passedSocket: Bool {
-        guard let pid = getenv("LISTEN_PID"), let count = getenv("LISTEN_FDS") else { return false }
-        return String(cString: pid) == String(getpid()) && String(cString: count) == "1"
     }
 }

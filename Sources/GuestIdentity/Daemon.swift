@@ -25,6 +25,7 @@ package struct DaemonOption: Sendable {
 package struct DaemonArguments: Sendable {
     package let instance: Instance
     private let values: [String: String]
+    package let manager = ServiceManager()
 
     /// The value of an option, or nothing.
     package subscript(_ option: DaemonOption) -> String? { values[option.name] }
@@ -131,9 +132,16 @@ package struct Daemon: Sendable {
         guard csystem_harden() == 0 else { throw .system(.software, "confine", role.rawValue) }
         let server = try listen(service, at: socket)
         server.watch(signals) { csystem_signal_read(signals.raw) == 0 }
-        notify("READY=1")
+        let manager = arguments.manager
+        if let timer = manager.watchdogTimer() {
+            server.watch(timer) {
+                manager.answer(timer)
+                return true
+            }
+        }
+        manager.ready()
         server.run()
-        notify("STOPPING=1")
+        manager.stopping()
         unlink(socket)
     }
 

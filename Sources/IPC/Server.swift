@@ -168,13 +168,3 @@ package func listen(at path: String, mode: mode_t) throws(IPCError) -> Descripto
     guard bound == 0, Glibc.listen(raw, 128) == 0 else { throw .system(errno) }
     return descriptor
 }
-
-/// Tells the service manager (or `paratpmctl run`) that the service answers: "READY=1" to $NOTIFY_SOCKET.
-package func notify(_ state: String) {
-    guard let path = getenv("NOTIFY_SOCKET") else { return }
-    let raw = socket(AF_UNIX, Int32(SOCK_DGRAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
-    guard raw >= 0 else { return }
-    defer { close(raw) }
-    let bytes = Array(state.utf8)
-    _ = withUnixAddress(String(cString: path)) { sendto(raw, bytes, bytes.count, Int32(MSG_NOSIGNAL), $0, $1) }
-}

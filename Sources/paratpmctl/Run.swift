@@ -27,12 +27,13 @@ struct Run: ParsableCommand {
         umask(0o077)
         signal(SIGPIPE, SIG_IGN)
         let instance = options.instance
+        let manager = ServiceManager()
         try makeDirectories(instance)
         let lock = try lock(instance)
         let programs = try programs(instance)
         let supervisor = try Supervisor(notifySocket: instance.notifySocket, lock: lock)
         defer {
-            notify("STOPPING=1")
+            manager.stopping()
             supervisor.stop()
             removeSockets(instance)
         }
@@ -40,7 +41,7 @@ struct Run: ParsableCommand {
         if !supervisor.stopping {
             print("ready")
             fflush(nil)
-            notify("READY=1")
+            manager.ready()
         }
         try supervisor.supervise()
     }

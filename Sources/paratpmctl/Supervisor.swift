@@ -1,4 +1,5 @@
-// Keeps a few child processes running: starts them in order, restarts those that die, ends them together.
+// Keeps a few child processes running: starts them in order, restarts those that die, ends them together. To them it is what
+// systemd is to its services: it hears that they are ready, and keeps what they put into their fd store.
 import CSystem
 import Glibc
 import GuestIdentity
@@ -17,16 +18,21 @@ struct Program {
     let path: String
     let arguments: [String]
     let readiness: Readiness
+
+    /// Whether it says itself that it is ready.
+    var speaks: Bool { if case .notifies = readiness { true } else { false } }
 }
 
 final class Supervisor {
     /// Milliseconds that a program has to become ready, and to end after SIGTERM.
     private static let readyLimit: Int64 = 60_000
     private static let stopLimit: Int64 = 5_000
-    /// A child that lived this long has not died quickly, and its restarts are counted anew.
-    private static let quickDeath: Int64 = 2_000
-    private static let quickDeathsMax = 5
+    /// A child that was ready for this long has not died quickly, and its restarts are counted anew.
+    private static let quickDeath: Int64 = 500
+    /// Children that are never ready again end the broker.
+    private static let deathsBeforeReadyMax = 5
     private static let firstPause: Int64 = 100
+    private static let pauseDoublingsMax = 4
 
     private struct Child {
         let program: Program
@@ -34,11 +40,15 @@ final class Supervisor {
         var pid: pid_t?
         /// When it was started, or is to be.
         var startAt: Int64
+        /// When it said that it is ready.
+        var readyAt: Int64?
         var quickDeaths = 0
+        var deathsBeforeReady = 0
+        var store = DescriptorStore()
     }
 
     private let signals: Descriptor
-    private let notifications: Descriptor
+    private let notifications: NotificationSocket
     private let environment: [String]
     private let lock: Descriptor
     private var children: [Child] = []
@@ -54,24 +64,25 @@ final class Supervisor {
         let raw = csystem_signalfd(handled, Int32(handled.count))
         guard raw >= 0 else { throw .system(.software, "signalfd") }
         signals = Descriptor(owning: raw)
-        notifications = try datagramSocket(notifySocket)
-        environment = inheritedEnvironment(replacing: "NOTIFY_SOCKET", with: notifySocket)
+        do throws(IPCError) { notifications = try NotificationSocket(at: notifySocket) } catch .system(ENAMETOOLONG) {
+            throw Failure(.usage, "\(notifySocket) is too long for a socket's path: choose a shorter --dir")
+        } catch { throw .system(.cannotCreate, "cannot listen at \(notifySocket)") }
+        environment = inheritedEnvironment() + ["NOTIFY_SOCKET=\(notifySocket)"]
     }
 
     /// Starts a program and waits until it is ready. Returns early when told to stop.
     func start(_ program: Program) throws(Failure) {
-        children.append(Child(program: program, pid: try spawn(program), startAt: now()))
+        children.append(Child(program: program, startAt: now()))
+        let index = children.count - 1
+        children[index].pid = try spawn(children[index])
         let deadline = now() + Self.readyLimit
         while !stopping {
-            let notified = wait(until: min(deadline, now() + 20))
+            wait(until: min(deadline, now() + 20))
             if let dead = reap().first {
                 throw Failure(.unavailable, "\(dead.program.name) \(dead.end) before the broker was ready; its own messages say why")
             }
-            switch program.readiness {
-            case .notifies where notified: return
-            case .answers(let path, let request) where answers(path, request): return
-            default: break
-            }
+            if case .answers(let path, let request) = program.readiness, answers(path, request) { children[index].readyAt = now() }
+            if children[index].readyAt != nil { return }
             guard now() < deadline else {
                 throw Failure(.unavailable, "\(program.name) was not ready after \(Self.readyLimit / 1000) seconds")
             }
@@ -82,13 +93,19 @@ final class Supervisor {
     func supervise() throws(Failure) {
         while !stopping {
             let next = children.filter { $0.pid == nil }.map(\.startAt).min()
-            _ = wait(until: next)
+            wait(until: next)
             for death in reap() { try plan(restartAfter: death) }
             for i in children.indices where children[i].pid == nil && children[i].startAt <= now() {
-                children[i].startAt = now()
-                children[i].pid = try spawn(children[i].program)
+                try respawn(i)
             }
         }
+    }
+
+    private func respawn(_ i: Int) throws(Failure) {
+        children[i].startAt = now()
+        // What only answers is not asked again.
+        children[i].readyAt = children[i].program.speaks ? nil : now()
+        children[i].pid = try spawn(children[i])
     }
 
     /// Ends the children, the last started first, and waits for them.
@@ -124,6 +141,8 @@ final class Supervisor {
         for i in children.indices {
             var status: Int32 = 0
             guard let pid = children[i].pid, waitpid(pid, &status, WNOHANG) == pid else { continue }
+            // Its last words are still to be read, and its pid is who they are from.
+            listen()
             children[i].pid = nil
             let signal = status & 0x7F
             let end = signal == 0 ? "ended with status \(status >> 8 & 0xFF)" : "was ended by signal \(signal)"
@@ -132,50 +151,64 @@ final class Supervisor {
         return deaths
     }
 
-    /// Sets the time of the next start: soon, then later and later; a program that keeps dying ends the broker.
+    /// Sets the time of the next start. A service that served does so at once, and later and later if it dies quickly; one
+    /// that cannot even become ready any more ends the broker.
     private func plan(restartAfter death: Death) throws(Failure) {
-        let lived = now() - children[death.index].startAt
-        let quick = lived < Self.quickDeath ? children[death.index].quickDeaths + 1 : 1
-        guard quick <= Self.quickDeathsMax else {
-            throw Failure(.software, "\(death.program.name) \(death.end), \(quick) times in quick succession: giving up")
+        let child = children[death.index]
+        let isQuick = child.readyAt.map { now() - $0 < Self.quickDeath } ?? true
+        let quick = isQuick ? child.quickDeaths + 1 : 1
+        let unready = child.readyAt == nil ? child.deathsBeforeReady + 1 : 0
+        guard unready < Self.deathsBeforeReadyMax else {
+            throw Failure(.software, "\(death.program.name) \(death.end), \(unready) times before it was ready: giving up")
         }
-        let pause = Self.firstPause << (quick - 1)
+        let pause = Self.firstPause << min(quick - 1, Self.pauseDoublingsMax)
         log(.warning, .control, "\(death.program.name) \(death.end); starting it again in \(pause) ms")
         children[death.index].quickDeaths = quick
+        children[death.index].deathsBeforeReady = unready
         children[death.index].startAt = now() + pause
     }
 
     // MARK: Waiting
 
-    /// Waits for a signal, a notification or the deadline (nil: none). True: a child said that it is ready.
-    private func wait(until deadline: Int64?) -> Bool {
-        var polled = [signals, notifications].map { pollfd(fd: $0.raw, events: Int16(POLLIN), revents: 0) }
+    /// Waits for a signal, a message or the deadline (nil: none).
+    private func wait(until deadline: Int64?) {
+        var polled = [signals, notifications.descriptor].map { pollfd(fd: $0.raw, events: Int16(POLLIN), revents: 0) }
         let timeout = deadline.map { Int32(clamping: max(0, $0 - now())) } ?? -1
-        guard poll(&polled, nfds_t(polled.count), timeout) > 0 else { return false }
+        guard poll(&polled, nfds_t(polled.count), timeout) > 0 else { return }
         while case let signal = csystem_signal_read(signals.raw), signal != 0 {
             if signal != SIGCHLD { stopping = true }
         }
-        guard polled[1].revents != 0 else { return false }
-        var message = [UInt8](repeating: 0, count: 4096)
-        let count = recv(notifications.raw, &message, message.count, Int32(MSG_DONTWAIT))
-        return count > 0 && message.prefix(count).split(separator: UInt8(ascii: "\n")).contains { $0.elementsEqual("READY=1".utf8) }
+        listen()
+    }
+
+    /// Hears what the children have to say. What others send is nobody's.
+    private func listen() {
+        while let notification = notifications.next() {
+            guard let i = children.firstIndex(where: { $0.pid == notification.sender }) else { continue }
+            children[i].store.take(notification)
+            if notification.isReady { children[i].readyAt = now() }
+        }
     }
 
     // MARK: Children
 
-    /// A child's standard input is empty; what it prints goes to standard error. It does not outlive us.
-    private func spawn(_ program: Program) throws(Failure) -> pid_t {
+    /// A child's standard input is empty; what it prints goes to standard error; it gets what is kept for it. It does not
+    /// outlive us.
+    private func spawn(_ child: Child) throws(Failure) -> pid_t {
+        let path = child.program.path
         let null = csystem_open("/dev/null", O_RDWR, 0)
         guard null >= 0 else { throw .system(.unavailable, "/dev/null") }
         defer { close(null) }
-        let pid = withCStrings([program.path] + program.arguments) { arguments in
-            withCStrings(environment) { environment in
-                csystem_spawn(
-                    program.path, arguments, environment, [null, STDERR_FILENO, lock.raw],
-                    [STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO + 1], 3, SIGKILL)
+        let kept = child.store.kept.map(\.descriptor.raw)
+        let passed = [null, STDERR_FILENO] + kept + [lock.raw]
+        let targets = [STDIN_FILENO, STDOUT_FILENO] + kept.indices.map { ServiceManager.firstDescriptor + Int32($0) }
+            + [ServiceManager.firstDescriptor + Int32(kept.count)]
+        let pid = withCStrings([path] + child.program.arguments) { arguments in
+            withCStrings(environment + child.store.environment) { environment in
+                csystem_spawn(path, arguments, environment, passed, targets, Int32(passed.count), SIGKILL)
             }
         }
-        guard pid > 0 else { throw .system(.unavailable, "cannot start \(program.path)") }
+        guard pid > 0 else { throw .system(.unavailable, "cannot start \(path)") }
         return pid
     }
 }
@@ -185,18 +218,6 @@ private func now() -> Int64 {
     var time = timespec()
     clock_gettime(CLOCK_MONOTONIC, &time)
     return Int64(time.tv_sec) * 1000 + Int64(time.tv_nsec) / 1_000_000
-}
-
-private func datagramSocket(_ path: String) throws(Failure) -> Descriptor {
-    let raw = socket(AF_UNIX, Int32(SOCK_DGRAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
-    guard raw >= 0 else { throw .system(.software, "cannot make a socket") }
-    let descriptor = Descriptor(owning: raw)
-    unlink(path)
-    guard let result = withUnixAddress(path, { bind(raw, $0, $1) }) else {
-        throw Failure(.usage, "\(path) is too long for a socket's path: choose a shorter --dir")
-    }
-    guard result == 0 else { throw .system(.cannotCreate, "cannot listen at \(path)") }
-    return descriptor
 }
 
 /// Whether a stream socket takes a connection and answers, within a second.
@@ -210,15 +231,17 @@ private func answers(_ path: String, _ request: [UInt8]) -> Bool {
     return send(raw, request, request.count, Int32(MSG_NOSIGNAL)) == request.count && recv(raw, &answer, 1, 0) == 1
 }
 
-private func inheritedEnvironment(replacing name: String, with value: String) -> [String] {
+/// Ours, without what our own service manager said to us.
+private func inheritedEnvironment() -> [String] {
+    let managers = ["NOTIFY_SOCKET", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "WATCHDOG_PID", "WATCHDOG_USEC"]
     var entries: [String] = []
     var next = environ
     while let entry = next.pointee {
         let text = String(cString: entry)
-        if !text.hasPrefix(name + "=") { entries.append(text) }
+        if !managers.contains(where: { text.hasPrefix($0 + "=") }) { entries.append(text) }
         next += 1
     }
-    return entries + ["\(name)=\(value)"]
+    return entries
 }
 
 /// The strings as C takes them: pointers, and nil at the end.

@@ -14,6 +14,9 @@ ssize_t csystem_send(int fd, const void *bytes, size_t count, const int *fds, in
 /// Returns bytes received or -1 (errno); a message or control area cut short by the kernel is EMSGSIZE, its descriptors closed.
 ssize_t csystem_receive(int fd, void *bytes, size_t count, int *fds, int *fd_count, int flags);
 
+/// The same, and who sent it (SCM_CREDENTIALS; 0 where the socket does not have SO_PASSCRED).
+ssize_t csystem_receive_from(int fd, void *bytes, size_t count, int *fds, int *fd_count, int flags, pid_t *sender);
+
 /// SO_PEERCRED
 int csystem_peer(int fd, pid_t *pid, uid_t *uid, gid_t *gid);
 
@@ -32,6 +35,9 @@ int csystem_die_with_parent(int signal);
 /// Blocks the given signals and returns a descriptor that becomes readable for them; csystem_signal_read takes one (0: none).
 int csystem_signalfd(const int *signals, int count);
 int csystem_signal_read(int fd);
+/// A descriptor that becomes readable every so many milliseconds; csystem_timer_read makes it wait again.
+int csystem_timer(int milliseconds);
+void csystem_timer_read(int fd);
 /// prctl(PR_SET_NAME)
 int csystem_set_name(const char *name);
 
@@ -41,8 +47,12 @@ void csystem_page_end(volatile uint32_t *sequence);
 /// Copies `count` bytes that were stable while they were copied. Returns 0, or -1 after `spins` tries.
 int csystem_page_read(const volatile uint32_t *sequence, const void *from, void *to, size_t count, int spins);
 
-/// fork for a child that does only async-signal-safe things before exec: dup2s fds[i] to i (3 + i onward as given), then execve.
-/// `targets[i]` is the number that `sources[i]` gets in the child; all other descriptors are close-on-exec. Returns pid or -1.
+/// The most descriptors that a child starts with.
+#define CSYSTEM_SPAWN_MAX 400
+
+/// fork for a child that does only async-signal-safe things before exec: `targets[i]` is the number that `sources[i]` gets in
+/// the child; all other descriptors are close-on-exec. An entry "LISTEN_PID=" of envp with room for ten digits gets the
+/// child's pid. Returns pid or -1.
 pid_t csystem_spawn(const char *path, char *const argv[], char *const envp[], const int *sources, const int *targets, int count,
                     int death_signal);
 
