@@ -14,8 +14,9 @@ func library(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target
     .target(name: name, dependencies: dependencies)
 }
 
-func daemon(_ name: String, _ dependencies: [Target.Dependency], linked: [LinkerSetting] = staticDaemon) -> Target {
-    .executableTarget(name: name, dependencies: dependencies, linkerSettings: linked)
+/// A small daemon: of libcrypto it has the arithmetic alone.
+func daemon(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+    .executableTarget(name: name, dependencies: dependencies + ["CLibcryptoCore"], linkerSettings: staticDaemon)
 }
 
 let package = Package(
@@ -35,7 +36,7 @@ let package = Package(
         // Floor 0: C libraries and shims, and the byte cursor.
         .target(name: "CSystem"),
         .systemLibrary(name: "CCrypto", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
-        .target(name: "CNoProviders"),
+        .target(name: "CLibcryptoCore", cSettings: [.define("PARATPM_STATIC", .when(configuration: .release))]),
         .systemLibrary(name: "CTSS2", pkgConfig: "tss2-tctildr", providers: [.apt(["libtss2-dev"])]),
         library("Wire"),
 
@@ -45,7 +46,7 @@ let package = Package(
 
         // Floor 2: cryptography, the hypervisor's protocol, the whole system on one page.
         // CryptoBase keeps libcrypto's big numbers, and their 350 kB of tables, out of processes that only hash and sign in.
-        library("CryptoBase", ["TPMWire", "CCrypto", "CNoProviders"]),
+        library("CryptoBase", ["TPMWire", "CCrypto"]),
         library("TPMCrypto", ["CryptoBase"]),
         library("ControlChannel", ["Wire"]),
         library("SystemMap", ["TPMWire", "IPC"]),
@@ -66,15 +67,15 @@ let package = Package(
         library("GuestProxy", ["SystemMap", "VirtualTPM", "EnhancedAuthorization"]),
 
         // Floor 5: thin mains.
-        daemon("paratpm-device", ["DeviceOwner"], linked: []),
+        // The TCTI loader and the command-line tool are dynamic.
+        .executableTarget(name: "paratpm-device", dependencies: ["DeviceOwner"]),
         daemon("paratpm-pcr", ["PCRStore"]),
         daemon("paratpm-policy", ["PolicyChecker"]),
         daemon("paratpm-guest", ["GuestDoor"]),
         daemon("paratpm-proxy", ["GuestProxy"]),
-        daemon(
-            "paratpmctl",
-            ["GuestIdentity", .product(name: "ArgumentParser", package: "swift-argument-parser")],
-            linked: []),
+        .executableTarget(
+            name: "paratpmctl",
+            dependencies: ["GuestIdentity", .product(name: "ArgumentParser", package: "swift-argument-parser")]),
 
         // What paratpm costs, measured (scripts/bench).
         .executableTarget(name: "paratpm-bench", dependencies: ["TPMWire", "TPMCrypto", "IPC", "CSystem"]),

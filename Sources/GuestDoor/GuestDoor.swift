@@ -89,6 +89,7 @@ package enum GuestDoor {
         if let data { try guest.takeData(from: data) }
         if let target = options.pidFile { try files.writePID(target) }
         if options.isDaemon { Background.ready(keepsLog: options.logFile != nil) }
+        csystem_return_free_memory()
         manager.ready()
         door.run()
         manager.stopping()

@@ -1,5 +1,6 @@
 // The guest's TPM as the proxy keeps it: made when all services are there, powered by the door, refused when its lasting
 // state does not verify.
+import CSystem
 import Glibc
 import IPC
 import SystemMap
@@ -102,6 +103,7 @@ final class GuestTPM {
             let tpm = make(chip, Secret(secret))
             tpm.bufferSize = Int(bufferSize)
             condition = .ready(tpm)
+            csystem_return_free_memory()
         } catch {
             log(.warning, .proxy, "paratpm-device does not say who it is: 0x\(String(error.rawValue, radix: 16))")
         }

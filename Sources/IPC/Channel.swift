@@ -5,9 +5,12 @@ import Wire
 
 package final class Channel {
     package let descriptor: Descriptor
-    private var buffer = [UInt8](repeating: 0, count: Frame.largest)
+    // SAFETY: owned, freed in deinit, never handed out. Not initialised: only what a message fills is memory of the process.
+    private let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: Frame.largest, alignment: 16)
 
     package init(_ descriptor: Descriptor) { self.descriptor = descriptor }
+
+    deinit { buffer.deallocate() }
 
     /// Connects to a service's socket.
     /// - Parameter timeout: seconds that a call waits for its reply; nil waits for ever.
@@ -40,7 +43,7 @@ package final class Channel {
     package func receive(flags: Int32 = 0) throws(IPCError) -> (bytes: [UInt8], descriptors: [Descriptor]) {
         var raws = [Int32](repeating: -1, count: Int(CSYSTEM_MAX_FDS))
         var count: Int32 = 0
-        let received = csystem_receive(descriptor.raw, &buffer, buffer.count, &raws, &count, flags)
+        let received = csystem_receive(descriptor.raw, buffer.baseAddress, buffer.count, &raws, &count, flags)
         if received < 0 {
             switch errno {
             case EAGAIN: throw .timeout
@@ -51,8 +54,9 @@ package final class Channel {
         }
         let descriptors = raws.prefix(Int(count)).map { Descriptor(owning: $0) }
         guard received > 0 else { throw .disconnected }
-        defer { for i in 0..<received { buffer[i] = 0 } }  // replies may hold secrets
-        return (Array(buffer[0..<received]), descriptors)
+        let message = UnsafeMutableRawBufferPointer(rebasing: buffer[..<received])
+        defer { message.initializeMemory(as: UInt8.self, repeating: 0) }  // replies may hold secrets
+        return (Array(message), descriptors)
     }
 
     package func call<C: Call>(_ call: C.Type, _ request: C.Request) throws(IPCError) -> C.Reply {

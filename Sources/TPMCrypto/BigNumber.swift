@@ -80,6 +80,10 @@ final class Arithmetic {
         result { BN_mod_add($0, a.pointer, b.pointer, modulo.pointer, context) == 1 }
     }
 
+    func difference(_ a: BigNumber, _ b: BigNumber, modulo: BigNumber) -> BigNumber? {
+        result { BN_mod_sub($0, a.pointer, b.pointer, modulo.pointer, context) == 1 }
+    }
+
     func product(_ a: BigNumber, _ b: BigNumber, modulo: BigNumber) -> BigNumber? {
         result { BN_mod_mul($0, a.pointer, b.pointer, modulo.pointer, context) == 1 }
     }
@@ -96,6 +100,14 @@ final class Arithmetic {
     func power(_ base: BigNumber, _ exponent: BigNumber, modulo: BigNumber) -> BigNumber? {
         guard modulo.isOdd else { return nil }
         return result { BN_mod_exp_mont($0, base.pointer, exponent.pointer, modulo.pointer, context, nil) == 1 }
+    }
+
+    /// base^exponent in constant time, for an odd modulus.
+    func power(secret exponent: BigNumber, of base: BigNumber, modulo: BigNumber) -> BigNumber? {
+        guard modulo.isOdd else { return nil }
+        return result {
+            BN_mod_exp_mont_consttime($0, base.pointer, exponent.pointer, modulo.pointer, context, nil) == 1
+        }
     }
 
     /// a / b, if b divides a.

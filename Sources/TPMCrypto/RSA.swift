@@ -62,7 +62,7 @@ package struct RSAPublicKey: Sendable {
 
 package struct RSAPrivateKey: Sendable {
     package let publicKey: RSAPublicKey
-    private let key: LibcryptoRSAKey
+    private let key: RSAPrivateNumbers
 
     /// - Parameters:
     ///   - exponent: 0 stands for 65537.
@@ -70,7 +70,7 @@ package struct RSAPrivateKey: Sendable {
     /// - Returns: nil if the numbers do not make a key.
     package init?(modulus: [UInt8], exponent: UInt32, prime: [UInt8]) {
         publicKey = RSAPublicKey(modulus: modulus, exponent: exponent)
-        guard let key = LibcryptoRSAKey(publicKey, prime: prime) else { return nil }
+        guard let key = RSAPrivateNumbers(publicKey, prime: prime) else { return nil }
         self.key = key
     }
 
@@ -124,74 +124,62 @@ package struct RSAPrivateKey: Sendable {
     }
 }
 
-/// The owner of libcrypto's RSA object, which blinds each operation and checks its result.
-private final class LibcryptoRSAKey: @unchecked Sendable {
-    // SAFETY: owned, complete after init; libcrypto locks what it changes inside (the blinding).
-    private let pointer: OpaquePointer
+/// The private numbers of an RSA key (RFC 8017, 3.2), and RSADP with them (5.1.2). Each operation is blinded, uses secret exponents in
+/// constant time, and is checked with the public key before its result leaves.
+private final class RSAPrivateNumbers: @unchecked Sendable {
+    // SAFETY: not changed after init.
+    private let n: BigNumber
+    private let e: BigNumber
+    private let p: BigNumber
+    private let q: BigNumber
+    private let dP: BigNumber
+    private let dQ: BigNumber
+    private let qInverse: BigNumber
     private let size: Int
 
+    /// nil unless n = p q and e has an inverse.
     init?(_ key: RSAPublicKey, prime: [UInt8]) {
-        libcryptoUsesKernelRandomness
         let (n, e, p) = (BigNumber(key.modulus), BigNumber(key.exponent), BigNumber(secret: prime))
         let math = Arithmetic()
         guard n.isOdd, e.isOdd, !e.isOne, p.isOdd, !p.isOne, n.bits > 64, n.bits <= PublicArea.rsaMax * 8,
-            let q = math.exactQuotient(n, p), !q.isOne,
-            let numbers = PrivateNumbers(e: e, p: p, q: q, math)
-        else {
-            ERR_clear_error()
-            return nil
-        }
-        guard let pointer = RSA_new() else { outOfMemory() }
-        self.pointer = pointer
-        size = key.modulus.count
-        // The object owns what it is given, so it gets copies.
-        RSA_set0_key(pointer, BN_dup(n.pointer), BN_dup(e.pointer), BN_dup(numbers.d.pointer))
-        RSA_set0_factors(pointer, BN_dup(p.pointer), BN_dup(q.pointer))
-        RSA_set0_crt_params(
-            pointer, BN_dup(numbers.dP.pointer), BN_dup(numbers.dQ.pointer), BN_dup(numbers.qInverse.pointer))
-    }
-
-    deinit { RSA_free(pointer) }
-
-    /// nil if the block is not below the modulus.
-    func raw(_ block: [UInt8]) -> [UInt8]? {
-        var result = [UInt8](repeating: 0, count: size)
-        // A modulus given with leading zeros is shorter to libcrypto.
-        let skipped = size - Int(RSA_size(pointer))
-        guard block[..<skipped].allSatisfy({ $0 == 0 }) else { return nil }
-        let length = result.withUnsafeMutableBufferPointer { output in
-            block.withUnsafeBufferPointer { input in
-                // SAFETY: both have `size` bytes, of which libcrypto uses the last RSA_size.
-                RSA_private_decrypt(
-                    Int32(size - skipped), input.baseAddress.map { $0 + skipped },
-                    output.baseAddress.map { $0 + skipped }, pointer, RSA_NO_PADDING)
-            }
-        }
-        guard length == size - skipped else {
-            ERR_clear_error()
-            return nil
-        }
-        return result
-    }
-}
-
-/// The private exponents that follow from the primes (RFC 8017, 3.2).
-private struct PrivateNumbers {
-    let d: BigNumber
-    let dP: BigNumber
-    let dQ: BigNumber
-    let qInverse: BigNumber
-
-    /// nil if e has no inverse, or p and q are one number.
-    init?(e: BigNumber, p: BigNumber, q: BigNumber, _ math: Arithmetic) {
+            let q = math.exactQuotient(n, p), !q.isOne
+        else { return nil }
         q.markSecret()
         let (p1, q1) = (p.minusOne(), q.minusOne())
-        guard let phi = math.product(p1, q1) else { return nil }
-        phi.markSecret()
-        guard let d = math.inverse(e, modulo: phi), let dP = math.remainder(d, p1), let dQ = math.remainder(d, q1),
+        guard let dP = math.inverse(e, modulo: p1), let dQ = math.inverse(e, modulo: q1),
             let qInverse = math.inverse(q, modulo: p)
         else { return nil }
-        (self.d, self.dP, self.dQ, self.qInverse) = (d, dP, dQ, qInverse)
-        for number in [d, dP, dQ, qInverse] { number.markSecret() }
+        for number in [dP, dQ, qInverse] { number.markSecret() }
+        (self.n, self.e, self.p, self.q, self.dP, self.dQ, self.qInverse) = (n, e, p, q, dP, dQ, qInverse)
+        size = key.modulus.count
+    }
+
+    /// - Returns: as many bytes as the modulus; nil if the block is not below it.
+    func raw(_ block: [UInt8]) -> [UInt8]? {
+        let (math, input) = (Arithmetic(), BigNumber(secret: block))
+        guard input < n, let (factor, undo) = blinding(math),
+            let blinded = math.product(input, factor, modulo: n), let result = chineseRemainder(blinded, math),
+            // A fault in one half would tell a prime (Boneh, DeMillo, Lipton 1997).
+            let check = math.power(result, e, modulo: n), check == blinded
+        else { return nil }
+        return math.product(result, undo, modulo: n)?.bytes(size)
+    }
+
+    /// r^e and 1/r modulo n, of a fresh random r.
+    private func blinding(_ math: Arithmetic) -> (factor: BigNumber, undo: BigNumber)? {
+        guard let r = math.remainder(BigNumber(secret: randomBytes(size + 8)), n) else { return nil }
+        r.markSecret()
+        guard let undo = math.inverse(r, modulo: n), let factor = math.power(r, e, modulo: n) else { return nil }
+        return (factor, undo)
+    }
+
+    /// c^d modulo n = p q, by its halves (RFC 8017, 5.1.2, step 2b).
+    private func chineseRemainder(_ c: BigNumber, _ math: Arithmetic) -> BigNumber? {
+        guard let cP = math.remainder(c, p), let cQ = math.remainder(c, q),
+            let m1 = math.power(secret: dP, of: cP, modulo: p), let m2 = math.power(secret: dQ, of: cQ, modulo: q),
+            let difference = math.difference(m1, m2, modulo: p),
+            let h = math.product(difference, qInverse, modulo: p), let carried = math.product(h, q)
+        else { return nil }
+        return math.sum(m2, carried, modulo: n)
     }
 }

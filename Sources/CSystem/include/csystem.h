@@ -58,3 +58,5 @@ pid_t csystem_spawn(const char *path, char *const argv[], char *const envp[], co
 
 /// mallopt(M_MMAP_THRESHOLD): blocks of this many bytes and more go back to the system when they are freed.
 void csystem_return_large_blocks(int bytes);
+/// Gives back what was allocated for a while: a process that starts up needs more than one that serves.
+void csystem_return_free_memory(void);

@@ -1,0 +1,2 @@
+// See core.c: it has nothing for callers, only for the linker.
+#pragma once

@@ -1,2 +1,0 @@
-// See noproviders.c: nothing here is called.
-#pragma once
