@@ -28,6 +28,7 @@ let package = Package(
         .executable(name: "paratpm-guest", targets: ["paratpm-guest"]),
         .executable(name: "paratpm-proxy", targets: ["paratpm-proxy"]),
         .executable(name: "paratpmctl", targets: ["paratpmctl"]),
+        .library(name: "Attestation", targets: ["Attestation"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.5.0")
@@ -54,6 +55,9 @@ let package = Package(
         // Floor 3: the guest's TPM, and the arithmetic of policy sessions.
         library("EnhancedAuthorization", ["TPMWire", "TPMCrypto", "SystemMap"]),
         library("VirtualTPM", ["TPMWire", "TPMCrypto", "SystemMap", "EnhancedAuthorization"]),
+
+        // Quotes, deep quotes, certificates and event logs: made and verified. Its public API is for verifiers elsewhere.
+        library("Attestation", ["TPMWire", "TPMCrypto"]),
 
         // The chip's callers' side: sessions with it, and the public areas of what it makes for us.
         library("ChipClient", ["SystemMap", "TPMCrypto"]),
@@ -85,6 +89,7 @@ let package = Package(
         .testTarget(name: "IPCTests", dependencies: ["IPC", "CSystem", "SystemMap"]),
         .testTarget(name: "TPMCryptoTests", dependencies: ["CryptoBase", "TPMCrypto"]),
         .testTarget(name: "ControlChannelTests", dependencies: ["ControlChannel", "GuestDoor"]),
+        .testTarget(name: "AttestationTests", dependencies: ["Attestation"]),
         .testTarget(name: "PolicyTests", dependencies: ["PolicyChecker", "PCRStore", "RunningService"]),
         .testTarget(name: "GateTests", dependencies: ["DeviceOwner", "PCRStore", "PolicyChecker", "RunningService"]),
         .testTarget(name: "PCRStoreTests", dependencies: ["PCRStore", "RunningService"]),

@@ -27,13 +27,6 @@ struct TaggedProperty: WireCodable {
     }
 }
 
-/// What identifies this TPM to its guests.
-enum Identification {
-    static let manufacturer = "PTPM"
-    static let vendorStrings = ["para", "tpm"]
-    static let firmwareVersion: UInt64 = 0x0001_0000_0000_0000
-}
-
 extension VirtualTPM {
     /// PT_GROUP: the fixed properties begin at 0x100, the variable ones at 0x200.
     private static let propertyGroup: UInt32 = 0x100
