@@ -11,17 +11,17 @@ package enum DeviceDaemon {
     private static let hostHandle = DaemonOption(
         "--host-handle", "HANDLE", "persistent handle of the host root (\(HostRoot.standardHandle.hex))")
     private static let ownerAuth = DaemonOption(
-        "--owner-auth-file", "FILE", "the owner hierarchy's auth, needed to make the host root")
+        "--owner-auth-file", "FILE", "the owner hierarchy's auth, needed to make the host root (else the credential paratpm-owner-auth)")
 
     package static func main() -> Never {
         // What libtss2 has to say, our own messages say better; an explicit TSS2_LOG wins.
         setenv("TSS2_LOG", "all+none", 0)
         Daemon(
             .device, .device, summary: "The only process of paratpm that talks to the TPM.",
-            options: [chip, hostHandle, ownerAuth]
+            options: [chip, hostHandle, ownerAuth, .policyUser]
         ).main { (arguments) throws(Failure) in
             let device = try Device(try configuration(arguments))
-            return DeviceService(device, arguments.instance).service
+            return DeviceService(device, arguments.instance, policyUser: try arguments.policyUser()).service
         }
     }
 
@@ -30,7 +30,7 @@ package enum DeviceDaemon {
         let address = arguments[chip] ?? environment ?? ChipAddress.standard
         var configuration = DeviceConfiguration(instance: arguments.instance, chip: ChipAddress(address))
         if let text = arguments[hostHandle] { configuration.hostHandle = try persistentHandle(text) }
-        if let path = arguments[ownerAuth] { configuration.ownerAuth = try readAuth(path) }
+        if let path = arguments[ownerAuth] ?? credential("paratpm-owner-auth") { configuration.ownerAuth = try readAuth(path) }
         return configuration
     }
 

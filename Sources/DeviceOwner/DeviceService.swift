@@ -39,19 +39,21 @@ package final class DeviceService {
     package typealias Connection = ServiceConnection<TwinTable>
     private let device: Device
     private let instance: Instance
+    private let policyUser: uid_t?
     private var connections = 0
 
-    package init(_ device: Device, _ instance: Instance) {
+    /// - Parameter policyUser: the user of paratpm-policy, where that is neither root nor our own.
+    package init(_ device: Device, _ instance: Instance, policyUser: uid_t? = nil) {
         self.device = device
         self.instance = instance
+        self.policyUser = policyUser
     }
 
     /// What the daemon's loop serves. It keeps this object alive.
     package var service: Service<TwinTable> {
         Service(routes: routes, welcome: { peer in
             self.connections += 1
-            // paratpm-policy runs as root or as our own user.
-            return Connection(peer, trusted: [.admin, .policy], state: TwinTable())
+            return Connection(peer, trusted: [.admin, .policy], policyUser: self.policyUser, state: TwinTable())
         }, farewell: { connection in
             self.connections -= 1
             if let session = connection.state.session { self.device.end(session) }

@@ -39,7 +39,8 @@ final class Broker {
 
     private static func absent(_ instance: Instance, _ path: String, _ error: IPCError) -> Failure {
         Failure(.unavailable, "no broker answers at \(path) (\(text(error))); start it: "
-            + "paratpmctl run --dir \(instance.stateDirectory)")
+            + (instance.isSystem ? "systemctl start paratpm.target (or name another broker's directory in PARATPM_DIR)"
+                : "paratpmctl run --dir \(instance.stateDirectory)"))
     }
 
     /// Connects and proves the guest's identity.

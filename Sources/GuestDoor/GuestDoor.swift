@@ -48,16 +48,6 @@ package enum GuestDoor {
         exit(0)
     }
 
-    /// The system's instance is for those who name their guest; swtpm's users must name the broker.
-    private static func instance(_ options: DoorOptions) throws(Failure) -> Instance {
-        if case .named = options.guest { return Instance.chosen(options.directory) }
-        guard let path = getenv("PARATPM_DIR"), path.pointee != 0 else {
-            throw Failure(.unavailable, "no broker: PARATPM_DIR names none. Start one (paratpmctl run --dir DIR) and set "
-                + "PARATPM_DIR=DIR, or use the swtpm that this one stands for")
-        }
-        return Instance.chosen(nil)
-    }
-
     /// Acquire, confine, listen, say ready, serve, clean up.
     private static func run(_ options: DoorOptions) throws(Failure) {
         if options.isDaemon { Background.leaveTerminal() }
@@ -67,7 +57,7 @@ package enum GuestDoor {
         let signals = Descriptor(owning: csystem_signalfd([SIGTERM, SIGINT], 2))
         let manager = ServiceManager()
         guard signals.raw >= 0 else { throw Failure(.software, "cannot watch signals: \(describe(errno: errno))") }
-        let instance = try instance(options)
+        let instance = Instance.chosen(options.directory)
         let executable = try findProxy()
         try Broker.probe(instance)
         let home = try GuestHome.open(options.guest, instance)

@@ -15,9 +15,9 @@ struct GuestHome {
     static func open(_ guest: DoorOptions.Guest, _ instance: Instance) throws(Failure) -> GuestHome {
         switch guest {
         case .named(let name):
-            let directory = instance.guestDirectory(name)
-            let key = try GuestEnrolment.loadIdentity(in: directory)
-            return GuestHome(name: name, key: key, statePath: "\(directory)/\(Instance.stateFile)")
+            let identity = credential(Instance.identityFile) ?? instance.identity(name)
+            let key = try GuestEnrolment.loadIdentity(at: identity)
+            return GuestHome(name: name, key: key, statePath: "\(instance.guestDirectory(name))/\(Instance.stateFile)")
         case .directory(let path):
             guard isDirectory(path) else {
                 throw Failure(.noInput, "there is no directory \(path) for the TPM's state; make it first")
@@ -39,7 +39,9 @@ struct GuestHome {
 
     private static func home(in directory: String, state: String, _ instance: Instance) throws(Failure) -> GuestHome {
         if access("\(directory)/\(Instance.identityFile)", F_OK) != 0 {
-            try GuestEnrolment.enrol(name: freshName(), instance: instance, directory: directory)
+            // Its registration says whose it is where users are told apart.
+            let uid = instance.isSystem ? geteuid() : nil
+            try GuestEnrolment.enrol(name: freshName(), instance: instance, directory: directory, uid: uid)
         }
         let key = try GuestEnrolment.loadIdentity(in: directory)
         guard let known = try GuestEnrolment.list(instance).first(where: { $0.publicKey == key.publicKey }) else {
@@ -59,7 +61,7 @@ struct GuestHome {
     /// The identity lies beside a state file, and for a block device, beside which nothing lasts, with the broker.
     private static func identityDirectory(ofFile path: String, _ instance: Instance) -> String {
         var status = stat()
-        guard stat(path, &status) == 0, status.st_mode & S_IFMT == S_IFBLK else { return path + ".paratpm" }
+        guard stat(path, &status) == 0, status.st_mode & S_IFMT == S_IFBLK else { return path + Instance.besideStateFile }
         let digest = hexString(digest(.sha256, Array(path.utf8)).prefix(16))
         return "\(instance.stateDirectory)/guests/device-\(digest)"
     }

@@ -41,7 +41,7 @@ package enum NativeArguments {
         var options = DoorOptions(guest: .named(name))
         options.directory = values["--dir"]
         let instance = Instance.chosen(options.directory)
-        let path = values["--ctrl"] ?? "\(instance.guestDirectory(name))/\(Instance.defaultControlSocket)"
+        let path = values["--ctrl"] ?? instance.controlSocket(name)
         options.control = activated && values["--ctrl"] == nil
             ? .listening(ServiceManager.firstDescriptor) : .unix(path: path, mode: 0o600, uid: nil, gid: nil)
         return options

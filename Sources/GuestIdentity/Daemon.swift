@@ -19,6 +19,9 @@ package struct DaemonOption: Sendable {
         self.value = value
         self.help = help
     }
+
+    /// For the services that paratpm-policy calls.
+    package static let policyUser = DaemonOption("--policy-user", "USER", "the user that paratpm-policy runs as, if not this one's")
 }
 
 /// A command line, understood.
@@ -29,6 +32,12 @@ package struct DaemonArguments: Sendable {
 
     /// The value of an option, or nothing.
     package subscript(_ option: DaemonOption) -> String? { values[option.name] }
+
+    package func policyUser() throws(Failure) -> uid_t? {
+        guard let name = self[.policyUser] else { return nil }
+        guard let uid = UserDatabase.user(name)?.uid else { throw Failure(.config, "there is no user \(printable(name))") }
+        return uid
+    }
 
     enum Request { case run(DaemonArguments), help, version }
 
@@ -123,7 +132,7 @@ package struct Daemon: Sendable {
         signal(SIGPIPE, SIG_IGN)
         let signals = Descriptor(owning: csystem_signalfd([SIGTERM, SIGINT], 2))
         guard signals.raw >= 0 else { throw .system(.software, "watch", "signals") }
-        try Files.makeDirectory(instance.runDirectory, mode: 0o755)
+        try Files.makeDirectory(instance.socketDirectory(self.service), mode: 0o755)
         let socket = instance.socket(self.service)
         guard (try? Channel.connect(socket)) == nil else {
             throw Failure(.unavailable, "\(socket) is served already: another \(role.rawValue) runs for this instance")

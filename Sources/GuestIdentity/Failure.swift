@@ -11,6 +11,7 @@ package enum ExitCode: Int32, Sendable {
     case software = 70
     case cannotCreate = 73
     case io = 74
+    case noPermission = 77
     case config = 78
 }
 

@@ -8,6 +8,11 @@ package enum Files {
     /// The whole of a regular file; nil if there is none.
     /// - Parameter max: a larger file is damaged or foreign, and refused.
     package static func read(_ path: String, max: Int) throws(Failure) -> [UInt8]? {
+        try readOwned(path, max: max)?.bytes
+    }
+
+    /// The same, and whose file it is.
+    static func readOwned(_ path: String, max: Int) throws(Failure) -> (bytes: [UInt8], owner: uid_t)? {
         let raw = csystem_open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, 0)
         guard raw >= 0 else {
             if errno == ENOENT { return nil }
@@ -20,7 +25,7 @@ package enum Files {
         guard status.st_size <= max else {
             throw Failure(.dataError, "\(path) is larger than such a file can be (\(status.st_size) bytes); it was left alone")
         }
-        return try contents(of: file, path, max: max)
+        return (try contents(of: file, path, max: max), status.st_uid)
     }
 
     private static func contents(of file: Descriptor, _ path: String, max: Int) throws(Failure) -> [UInt8] {

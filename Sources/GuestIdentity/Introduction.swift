@@ -35,11 +35,15 @@ package final class ServiceConnection<State>: Connection {
     }
 
     /// A stranger.
-    /// - Parameter trusted: what root and the service's own user may do besides.
-    package init(_ peer: Peer, trusted: Caller = .admin, state: State) {
+    /// - Parameters:
+    ///   - trusted: what root and the service's own user may do besides.
+    ///   - policyUser: the user of paratpm-policy, where that is another.
+    package init(_ peer: Peer, trusted: Caller = .admin, policyUser: uid_t? = nil, state: State) {
         self.peer = peer
         self.state = state
-        rights = peer.uid == 0 || peer.uid == geteuid() ? trusted.union(.stranger) : .stranger
+        rights = .stranger
+        if peer.uid == 0 || peer.uid == geteuid() { rights.formUnion(trusted) }
+        if peer.uid == policyUser { rights.formUnion(.policy) }
     }
 
     /// The proxy's end of a channel that a door asked for.

@@ -1,4 +1,5 @@
 // paratpm-pcr: the vPCRs of all guests, and who may do what to them.
+import Glibc
 import GuestIdentity
 import IPC
 import SystemMap
@@ -12,19 +13,21 @@ package final class PCRServer {
     package typealias Connection = ServiceConnection<GuestPCRs?>
 
     private let instance: Instance
+    private let policyUser: uid_t?
     private let guestsMax: Int
     private var guests: [GuestID: GuestPCRs] = [:]
 
-    package init(_ instance: Instance, guestsMax: Int = PCRServer.guestsMax) {
+    /// - Parameter policyUser: the user of paratpm-policy, where that is neither root nor our own.
+    package init(_ instance: Instance, policyUser: uid_t? = nil, guestsMax: Int = PCRServer.guestsMax) {
         self.instance = instance
+        self.policyUser = policyUser
         self.guestsMax = guestsMax
     }
 
     package var service: Service<GuestPCRs?> {
         Service(
             routes: introductionRoutes(.pcr, instance) + [channelRoute] + platformRoutes + commandRoutes + readerRoutes,
-            // paratpm-policy runs as root or as our own user.
-            welcome: { Connection($0, trusted: [.admin, .policy], state: nil) })
+            welcome: { Connection($0, trusted: [.admin, .policy], policyUser: self.policyUser, state: nil) })
     }
 
     /// A guest comes into being when its door first says something about it, without power.

@@ -6,18 +6,21 @@ package struct Instance: Sendable {
     package let runDirectory: String
     /// Everything that lasts: /var/lib/paratpm, or DIR
     package let stateDirectory: String
+    /// Whether it is the system-wide one, in which each process is a user of its own and the service manager makes their directories.
+    package let isSystem: Bool
 
     /// The system-wide instance.
-    package static let system = Instance(runDirectory: "/run/paratpm", stateDirectory: "/var/lib/paratpm")
+    package static let system = Instance(runDirectory: "/run/paratpm", stateDirectory: "/var/lib/paratpm", isSystem: true)
 
-    private init(runDirectory: String, stateDirectory: String) {
+    private init(runDirectory: String, stateDirectory: String, isSystem: Bool) {
         self.runDirectory = runDirectory
         self.stateDirectory = stateDirectory
+        self.isSystem = isSystem
     }
 
     /// An embedded instance, all of it below `directory` (an absolute path).
     package init(directory: String) {
-        self.init(runDirectory: directory + "/run", stateDirectory: directory)
+        self.init(runDirectory: directory + "/run", stateDirectory: directory, isSystem: false)
     }
 
     /// `--dir`, else PARATPM_DIR, else the system's. Empty strings count as absent.
@@ -28,7 +31,11 @@ package struct Instance: Sendable {
         }
     }
 
-    package func socket(_ service: ServiceName) -> String { "\(runDirectory)/\(service.rawValue).sock" }
+    /// Where a service's socket is: in the system's instance in a directory of that service's own user.
+    package func socketDirectory(_ service: ServiceName) -> String {
+        isSystem ? "\(runDirectory)/\(service.rawValue)" : runDirectory
+    }
+    package func socket(_ service: ServiceName) -> String { "\(socketDirectory(service))/\(service.rawValue).sock" }
     /// A datagram socket on which `paratpmctl run` hears that its services are ready.
     package var notifySocket: String { runDirectory + "/notify" }
 
@@ -45,17 +52,31 @@ package struct Instance: Sendable {
     package var registryDirectory: String { stateDirectory + "/registry" }
     package func registration(_ name: GuestName) -> String { "\(registryDirectory)/\(name.text)" }
 
-    /// A guest's own directory: its private identity and its TPM's lasting state.
+    /// A guest's own directory: its TPM's lasting state.
     package func guestDirectory(_ name: GuestName) -> String { "\(stateDirectory)/guests/\(name.text)" }
+    /// Its private identity: in the system's instance only root reads it, and the service manager passes it as a credential.
+    package var identityDirectory: String { stateDirectory + "/identities" }
+    package func identity(_ name: GuestName) -> String {
+        isSystem ? "\(identityDirectory)/\(name.text)" : "\(guestDirectory(name))/\(Self.identityFile)"
+    }
+    package func controlSocket(_ name: GuestName) -> String {
+        isSystem ? "\(runDirectory)/guests/\(name.text).sock" : "\(guestDirectory(name))/control.sock"
+    }
+    /// What `paratpmctl guest remove --keep-state` leaves of a guest.
+    package func removedDirectory(_ guest: GuestID, _ name: GuestName) -> String {
+        "\(stateDirectory)/removed/\(name.text)-\(guest.hex)"
+    }
+
     /// The simulated chip's state and socket.
     package var chipDirectory: String { stateDirectory + "/chip" }
     package var chipSocket: String { runDirectory + "/chip.sock" }
 
-    /// The files in a guest's directory.
+    /// A guest's files, and the name of its credential.
     package static let identityFile = "paratpm-identity"
     /// The state file has the name that users of swtpm look for.
     package static let stateFile = "tpm2-00.permall"
-    package static let defaultControlSocket = "control.sock"
+    /// Where a program names the state file itself, the directory with the guest's identity is beside it, under this longer name.
+    package static let besideStateFile = ".paratpm"
 }
 
 /// A guest's name: 1 to 63 letters, digits, '-', '_' or '.', beginning with a letter or digit.

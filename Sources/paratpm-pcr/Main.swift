@@ -4,8 +4,8 @@ import PCRStore
 
 @main enum Main {
     static func main() {
-        Daemon(.pcr, .pcr, summary: "Holds the virtual PCRs of all guests.").main { (arguments) throws(Failure) in
-            PCRServer(arguments.instance).service
+        Daemon(.pcr, .pcr, summary: "Holds the virtual PCRs of all guests.", options: [.policyUser]).main { (arguments) throws(Failure) in
+            PCRServer(arguments.instance, policyUser: try arguments.policyUser()).service
         }
     }
 }

@@ -9,17 +9,6 @@ struct Guest: ParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Add, list, remove and run guests.", subcommands: [Add.self, List.self, Remove.self, RunDoor.self])
 
-    struct Add: ParsableCommand {
-        static let configuration = CommandConfiguration(abstract: "Make a new guest: its identity and its directory.")
-
-        @OptionGroup var options: InstanceOptions
-        @Argument(help: "The guest's name.") var name: GuestName
-
-        func run() throws {
-            try GuestEnrolment.enrol(name: name, instance: options.instance)
-        }
-    }
-
     struct List: ParsableCommand {
         static let configuration = CommandConfiguration(abstract: "List the guests: name and id.")
 
@@ -49,6 +38,9 @@ struct Guest: ParsableCommand {
         var ctrl: String?
 
         func run() throws {
+            guard !options.instance.isSystem else {
+                throw Failure(.usage, "in the system-wide instance the service manager runs guests: systemctl start paratpm-guest@\(name).socket")
+            }
             let door = try Programs.own(.guest)
             let arguments = options.arguments + ["--name", name.text] + (ctrl.map { ["--ctrl", $0] } ?? [])
             _ = withCStrings([door] + arguments) { execv(door, $0) }

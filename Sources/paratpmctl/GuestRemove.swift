@@ -10,29 +10,51 @@ extension Guest {
     struct Remove: ParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Remove a guest and destroy all its keys, for ever.",
-            discussion: "Its identity, its keys and its TPM's state go. Without --yes it asks, and so needs a terminal.")
+            discussion: """
+                Its identity, its keys and its TPM's state go. Without --yes it asks, and so needs a terminal. With --keep-state nothing \
+                is destroyed: the guest can start no more, what it had is set aside, and `guest add --restore` brings it back.
+                """)
 
         @OptionGroup var options: InstanceOptions
         @Argument(help: "The guest's name.") var name: GuestName
         @Flag(help: "Do not ask.")
         var yes = false
+        @Flag(help: "Destroy nothing: set the guest's keys and state aside.")
+        var keepState = false
 
         func run() throws {
             let instance = options.instance
-            guard let registration = try GuestEnrolment.load(name, instance) else {
+            guard let guest = try GuestEnrolment.load(name, instance) else {
                 throw Failure(.noInput, "there is no guest \(name) (\(instance.registration(name)))")
             }
-            let directory = instance.guestDirectory(name)
-            let state = "\(directory)/\(Instance.stateFile)"
-            let lock = try lock(state)
+            if instance.isSystem && geteuid() != 0 { throw Failure(.noPermission, "only root removes guests of the system-wide instance") }
+            let files = GuestFiles(guest, instance)
+            let lock = try lock(files.state)
             defer { withExtendedLifetime(lock) {} }
-            if !yes { try confirm() }
+            if !yes && !keepState { try confirm() }
+            let hasUnits = instance.isSystem && guest.home.isEmpty
+            if hasUnits && GuestUnits.areManaged { try GuestUnits.disable(name) }
+            if keepState { try keep(guest, instance) } else { try destroy(guest, files, instance) }
+            if hasUnits { try GuestUser.remove(name) }
+        }
+
+        private func keep(_ guest: Registration, _ instance: Instance) throws(Failure) {
+            guard guest.home.isEmpty else {
+                try Files.remove(instance.registration(name))
+                return print("the state of \(name) stays in \(guest.home)")
+            }
+            unlink(instance.controlSocket(name))
+            let kept = try RemovedGuest.keep(guest, instance)
+            print("the state of \(name) is kept in \(kept.directory)")
+        }
+
+        private func destroy(_ guest: Registration, _ files: GuestFiles, _ instance: Instance) throws(Failure) {
             // First the registration, so that no door can be this guest while the services forget it.
             try GuestEnrolment.remove(name, instance: instance)
-            try forget(registration.guest, instance)
-            try Files.remove(state)
-            unlink("\(directory)/\(Instance.defaultControlSocket)")
-            rmdir(directory)
+            try forget(guest.guest, instance)
+            try Files.remove(files.state)
+            unlink(instance.controlSocket(name))
+            rmdir(files.directory)
         }
 
         /// The door's lock on the state file, so that it does not start meanwhile; nil where there is no such file.
@@ -82,5 +104,19 @@ extension Guest {
                 throw Failure(.unavailable, "paratpm-\(service.rawValue) did not forget \(name): \(explain(error))")
             }
         }
+    }
+}
+
+/// Where a guest's files are.
+struct GuestFiles {
+    let directory: String
+    let state: String
+
+    init(_ guest: Registration, _ instance: Instance) {
+        directory = guest.home.isEmpty ? instance.guestDirectory(guest.name) : guest.home
+        // A state file that a program named has its identity beside it, in a directory of nearly the same name.
+        let suffix = Instance.besideStateFile
+        let named = guest.home.hasSuffix(suffix) ? String(guest.home.dropLast(suffix.count)) : nil
+        state = named ?? "\(directory)/\(Instance.stateFile)"
     }
 }

@@ -22,6 +22,17 @@ enum Programs {
             + ": install the package swtpm, or name a chip with --chip, such as device:/dev/tpm0")
     }
 
+    /// Runs a program of the system's, found on PATH, and waits for its end.
+    static func execute(_ arguments: [String]) throws(Failure) {
+        let name = arguments.first ?? ""
+        var pid: pid_t = 0
+        let error = withCStrings(arguments) { posix_spawnp(&pid, name, nil, nil, $0, environ) }
+        guard error == 0 else { throw .system(.unavailable, "cannot start \(name)", errno: error) }
+        var status: Int32 = 0
+        while waitpid(pid, &status, 0) < 0 && errno == EINTR {}
+        guard status == 0 else { throw Failure(.unavailable, "\(arguments.joined(separator: " ")) failed; its own messages say why") }
+    }
+
     private static func isExecutable(_ path: String) -> Bool { access(path, X_OK) == 0 }
 
     private static func resolved(_ path: String) -> String? {

@@ -49,10 +49,10 @@ import Testing
         #expect(status.st_mode & 0o777 == 0o600)
     }
 
-    /// version 1, "a", the key, any user
+    /// version 1, "a", the key, any user, no home of its own
     @Test func aRegistrationIsTheseBytes() throws {
         let registration = Registration(name: GuestName("a")!, publicKey: [UInt8](repeating: 7, count: 32), uid: nil)
-        let bytes: [UInt8] = [1, 0, 1, 0x61] + [UInt8](repeating: 7, count: 32) + [0xFF, 0xFF, 0xFF, 0xFF]
+        let bytes: [UInt8] = [1, 0, 1, 0x61] + [UInt8](repeating: 7, count: 32) + [0xFF, 0xFF, 0xFF, 0xFF, 0, 0]
         #expect(registration.wire == bytes)
         #expect(try Registration(wire: bytes) == registration)
         for length in 0..<bytes.count { #expect(throws: (any Error).self) { try Registration(wire: Array(bytes[..<length])) } }
