@@ -64,9 +64,9 @@ let package = Package(
 
         // Floor 4: the roles.
         library("GuestIdentity", ["SystemMap", "CryptoBase"]),
-        library("DeviceOwner", ["SystemMap", "TPMCrypto", "ChipClient", "GuestIdentity", "CTSS2"]),
+        library("DeviceOwner", ["SystemMap", "TPMCrypto", "ChipClient", "Attestation", "GuestIdentity", "CTSS2"]),
         library("PCRStore", ["SystemMap", "CryptoBase", "GuestIdentity"]),
-        library("PolicyChecker", ["SystemMap", "TPMCrypto", "ChipClient", "EnhancedAuthorization", "GuestIdentity"]),
+        library("PolicyChecker", ["SystemMap", "TPMCrypto", "ChipClient", "EnhancedAuthorization", "Attestation", "GuestIdentity"]),
         library("GuestDoor", ["SystemMap", "ControlChannel", "GuestIdentity", "CryptoBase"]),
         library("GuestProxy", ["SystemMap", "VirtualTPM", "EnhancedAuthorization"]),
 
@@ -79,7 +79,7 @@ let package = Package(
         daemon("paratpm-proxy", ["GuestProxy"]),
         .executableTarget(
             name: "paratpmctl",
-            dependencies: ["GuestIdentity", .product(name: "ArgumentParser", package: "swift-argument-parser")]),
+            dependencies: ["GuestIdentity", "Attestation", "TPMCrypto", .product(name: "ArgumentParser", package: "swift-argument-parser")]),
 
         // What paratpm costs, measured (scripts/bench).
         .executableTarget(name: "paratpm-bench", dependencies: ["TPMWire", "TPMCrypto", "IPC", "CSystem"]),
@@ -91,9 +91,9 @@ let package = Package(
         .testTarget(name: "ControlChannelTests", dependencies: ["ControlChannel", "GuestDoor"]),
         .testTarget(name: "AttestationTests", dependencies: ["Attestation"]),
         .testTarget(name: "PolicyTests", dependencies: ["PolicyChecker", "PCRStore", "RunningService"]),
-        .testTarget(name: "GateTests", dependencies: ["DeviceOwner", "PCRStore", "PolicyChecker", "RunningService"]),
+        .testTarget(name: "GateTests", dependencies: ["DeviceOwner", "PCRStore", "PolicyChecker", "Attestation", "RunningService"]),
         .testTarget(name: "PCRStoreTests", dependencies: ["PCRStore", "RunningService"]),
-        .testTarget(name: "DeviceOwnerTests", dependencies: ["DeviceOwner", "RunningService"]),
+        .testTarget(name: "DeviceOwnerTests", dependencies: ["DeviceOwner", "Attestation", "RunningService"]),
         .testTarget(name: "VirtualTPMTests", dependencies: ["VirtualTPM", "PCRStore"]),
         .testTarget(name: "GuestProxyTests", dependencies: ["GuestProxy"]),
         .testTarget(name: "SystemTests", dependencies: ["SystemMap", "TPMCrypto", "TPMWire", "Wire"]),

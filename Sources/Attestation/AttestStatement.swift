@@ -49,6 +49,19 @@ struct AttestStatement {
     }
 }
 
+/// Which PCRs a quote is over, and the digest of their values.
+package struct QuotedPCRs: Sendable {
+    package let selection: [PCRSelection]
+    package let digest: [UInt8]
+
+    /// - Parameter statement: TPMS_ATTEST; nil comes of any that is not of a quote.
+    package init?(_ statement: [UInt8]) {
+        guard case .quote(let selection, let digest)? = try? AttestStatement(statement).attested else { return nil }
+        self.selection = selection
+        self.digest = digest
+    }
+}
+
 extension PublicArea {
     /// What only a key can be that signs nothing but what its TPM says: restricted, made by the TPM and bound to it.
     var isAttestationKey: Bool {

@@ -87,14 +87,14 @@ enum IMALog {
     private static func event(_ line: Substring) -> EventLog.Event? {
         let fields = line.split(separator: " ", maxSplits: 4, omittingEmptySubsequences: false)
         guard fields.count == 5, let pcr = Int(fields[0]), (0..<PCRSelection.pcrCount).contains(pcr),
-            let templateHash = bytes(hex: fields[1]), templateHash.count == PCRBank.sha1.digestSize
+            let templateHash = hexadecimalBytes(fields[1]), templateHash.count == PCRBank.sha1.digestSize
         else { return nil }
         let parts = fields[3].split(separator: ":")
-        guard parts.count == 2, let digest = bytes(hex: parts[1]) else { return nil }
+        guard parts.count == 2, let digest = hexadecimalBytes(parts[1]) else { return nil }
         let named = Array("\(parts[0]):".utf8) + [0] + digest
         var path = fields[4]
         var signature: [UInt8] = []
-        if fields[2] == "ima-sig", let space = path.lastIndex(of: " "), let hex = bytes(hex: path[path.index(after: space)...]) {
+        if fields[2] == "ima-sig", let space = path.lastIndex(of: " "), let hex = hexadecimalBytes(path[path.index(after: space)...]) {
             signature = hex
             path = path[..<space]
         }

@@ -67,7 +67,7 @@ extension PCRValues {
                 bank = named
                 continue
             }
-            guard let bank, let index = Int(left), (0..<PCRSelection.pcrCount).contains(index), let digest = bytes(hex: right),
+            guard let bank, let index = Int(left), (0..<PCRSelection.pcrCount).contains(index), let digest = hexadecimalBytes(right),
                 digest.count == bank.digestSize
             else { throw wrong }
             self[PCRIndex(bank, index)] = digest
@@ -148,7 +148,7 @@ public func hexadecimal(_ bytes: some Sequence<UInt8>) -> String {
 }
 
 /// The bytes of hexadecimal digits, with or without "0x"; nil for anything else.
-public func bytes(hex text: some StringProtocol) -> [UInt8]? {
+public func hexadecimalBytes(_ text: some StringProtocol) -> [UInt8]? {
     let digits = Array((text.hasPrefix("0x") ? text.dropFirst(2) : text[...]).utf8)
     guard digits.count % 2 == 0 else { return nil }
     var bytes: [UInt8] = []

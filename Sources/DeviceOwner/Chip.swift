@@ -166,6 +166,9 @@ final class Chip {
             case .salted(let attributes):
                 if session == nil { session = try startSession(salted: true) }
                 return try attempt(command, in: &session, attributes.union(.continueSession), auth: .empty)
+            case .passwordThenPolicy(let session):
+                let policy = AuthCommand(handle: session, nonce: randomBytes(ChipSession.nonceSize))
+                return try exchange(command.message([AuthCommand(handle: .password), policy]))
             case .carried(let auth): return try exchange(command.message([auth]))
             case .proof(let auth): return try attempt(command, once: try startSession(salted: false), [], auth: auth)
             case .commandPolicy(let attributes):

@@ -110,11 +110,14 @@ extension Chip {
         return area
     }
 
-    /// TPM2_CreatePrimary (Part 3, 24.1) in the owner hierarchy.
-    func createPrimary(_ template: PublicArea, ownerAuth: Secret) throws(ChipError) -> (TPMHandle, PublicArea) {
+    /// TPM2_CreatePrimary (Part 3, 24.1)
+    /// - Parameter auth: the hierarchy's.
+    func createPrimary(
+        _ template: PublicArea, in hierarchy: TPMHandle, auth: Secret
+    ) throws(ChipError) -> (TPMHandle, PublicArea) {
         let command = ChipCommand(
-            code: .createPrimary, entities: [Entity(permanent: .owner)], authorization: .owner(ownerAuth),
-            parameters: creation(SensitiveCreate(), template))
+            code: .createPrimary, entities: [Entity(permanent: hierarchy)], authorization: .hierarchy(auth),
+            parameters: creationParameters(SensitiveCreate(), template))
         let response = try run(command)
         let (area, name) = try response.decode { (reader) throws(WireError) in
             let area = try reader.value(Sized<PublicArea>.self).value
@@ -128,7 +131,7 @@ extension Chip {
     /// TPM2_EvictControl (Part 3, 28.5)
     func makePersistent(_ object: Entity, at handle: TPMHandle, ownerAuth: Secret) throws(ChipError) {
         let command = ChipCommand(
-            code: .evictControl, entities: [Entity(permanent: .owner), object], authorization: .owner(ownerAuth),
+            code: .evictControl, entities: [Entity(permanent: .owner), object], authorization: .hierarchy(ownerAuth),
             parameters: handle.wire)
         try run(command).decode { (_) throws(WireError) in }
     }
@@ -139,7 +142,7 @@ extension Chip {
     ) throws(ChipError) -> (area: PublicArea, wrapped: [UInt8]) {
         var command = ChipCommand(
             code: .create, entities: [parent], authorization: .salted(.decrypt),
-            parameters: creation(SensitiveCreate(data: data), template))
+            parameters: creationParameters(SensitiveCreate(data: data), template))
         defer { wipe(&command.parameters) }
         let (area, wrapped) = try run(command).decode { (reader) throws(WireError) in
             let wrapped = try reader.sized16()
@@ -249,12 +252,12 @@ extension Chip {
 }
 
 extension ChipCommand.Authorization {
-    /// An auth of the owner hierarchy never goes in the clear.
-    fileprivate static func owner(_ auth: Secret) -> Self { auth.isEmpty ? .password : .proof(auth) }
+    /// A hierarchy's auth never goes in the clear.
+    static func hierarchy(_ auth: Secret) -> Self { auth.isEmpty ? .password : .proof(auth) }
 }
 
 /// inSensitive, inPublic, outsideInfo, creationPCR
-private func creation(_ sensitive: SensitiveCreate, _ template: PublicArea) -> [UInt8] {
+func creationParameters(_ sensitive: SensitiveCreate, _ template: PublicArea) -> [UInt8] {
     var writer = WireWriter(capacity: 512)
     writer.sized16(sensitive)
     writer.sized16(template)

@@ -44,6 +44,8 @@ struct CarriedSession {
 package final class Device {
     let chip: Chip
     let roots: GuestRoots
+    let identity: HostIdentity
+    let certificates: CertificateBook
     private let cache: ObjectCache
     private let sequenceSeal = SequenceSeal()
     private let root: HostRoot
@@ -61,6 +63,8 @@ package final class Device {
         root = try keeper.establish()
         chip.hostRoot = root
         roots = GuestRoots(chip, cache, configuration.instance, root)
+        identity = try HostIdentity(chip, cache, configuration.instance, root)
+        certificates = CertificateBook(configuration.instance, identity)
     }
 
     // MARK: Guests
@@ -72,7 +76,10 @@ package final class Device {
         try perform { () throws(ChipError) in try roots.secret(guest) }
     }
     package func forgetGuest(_ guest: GuestID) throws(CallStatus) {
-        try perform { () throws(ChipError) in try roots.forget(guest) }
+        try perform { () throws(ChipError) in
+            try certificates.forget(guest)
+            try roots.forget(guest)
+        }
     }
 
     // MARK: Twins
@@ -256,7 +263,7 @@ package final class Device {
     // MARK: Errors
 
     /// Runs an operation, once more if the connection broke or our handles were lost: all of them may be repeated.
-    private func perform<R>(_ body: () throws(ChipError) -> R) throws(CallStatus) -> R {
+    func perform<R>(_ body: () throws(ChipError) -> R) throws(CallStatus) -> R {
         do throws(ChipError) { return try body() } catch {
             switch error {
             case .gone: break

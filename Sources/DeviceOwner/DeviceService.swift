@@ -37,7 +37,7 @@ package struct TwinTable {
 
 package final class DeviceService {
     package typealias Connection = ServiceConnection<TwinTable>
-    private let device: Device
+    let device: Device
     private let instance: Instance
     private let policyUser: uid_t?
     private var connections = 0
@@ -61,7 +61,7 @@ package final class DeviceService {
     }
 
     private var routes: [Route<Connection>] {
-        introductionRoutes(.device, instance) + guestRoutes + twinRoutes + useRoutes + carryRoutes + [
+        introductionRoutes(.device, instance) + guestRoutes + twinRoutes + useRoutes + carryRoutes + hostRoutes + certificateRoutes + [
             .on(StatusCall.self) { (_, _) throws(CallStatus) in self.device.status(connections: self.connections) },
         ]
     }

@@ -117,7 +117,7 @@ struct HostRootKeeper {
         let record = try record()
         let handle = try handle(record)
         let present = try chip.readPublic(handle)?.name
-        let (transient, area) = try chip.createPrimary(RootTemplate.host, ownerAuth: ownerAuth)
+        let (transient, area) = try chip.createPrimary(RootTemplate.host, in: .owner, auth: ownerAuth)
         defer { try? chip.flush(transient) }
         guard let root = HostRoot(handle, area) else { throw .garbage }
         if let record, record.name != area.name {

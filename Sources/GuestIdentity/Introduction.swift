@@ -18,6 +18,11 @@ package func introduce(
 package struct KnownGuest: Sendable, Hashable {
     package let id: GuestID
     package let name: GuestName
+
+    package init(id: GuestID, name: GuestName) {
+        self.id = id
+        self.name = name
+    }
 }
 
 /// A connection of device, pcr or policy, with whatever state the service keeps beside it.

@@ -54,7 +54,12 @@ final class GuestTPM {
 
     func powerOn(_ startup: ProxyCalls.PowerOn.Request.Startup) -> CallStatus {
         prepare()
-        if case .ready(let tpm) = condition { tpm.powerOn() }
+        if case .ready(let tpm) = condition {
+            tpm.powerOn()
+            if let problem = tpm.refreshCertificates() {
+                log(.warning, .proxy, "the guest's endorsement keys have not all their certificates: 0x\(String(problem.rawValue, radix: 16))")
+            }
+        }
         isPowered = true
         lastCommand = 0
         let code: TPMRC
@@ -115,8 +120,10 @@ final class GuestTPM {
         let policy = PolicyAdapter(port.policy)
         do {
             let store = try Journal(descriptor: state.raw, key: Secret(kdfa(.sha256, key: secret.bytes, label: "STATE", bits: 256)))
-            return try VirtualTPM(
+            let tpm = try VirtualTPM(
                 device: device, pcrs: pcrs, policy: policy, store: store, clock: BootClock(), secret: secret, limits: limits)
+            tpm.host = HostAdapter(device: port.device, policy: port.policy)
+            return tpm
         } catch let error as JournalError {
             log(.error, .proxy, "\(stateName): \(error)")
         } catch {

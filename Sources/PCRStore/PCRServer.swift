@@ -133,8 +133,8 @@ package final class PCRServer {
         let values = guest.values
         guard values.started else { throw CallStatus(rawValue: TPMRC.initialize.rawValue) }
         return PCRCalls.Values.Reply(
-            generation: values.generation, updateCounter: values.updateCounter, locality: values.locality,
-            digests: guest.digests(request.selection))
+            generation: values.generation, bootCount: values.bootCount, updateCounter: values.updateCounter,
+            locality: values.locality, digests: guest.digests(request.selection))
     }
 
     private var status: StatusReport {

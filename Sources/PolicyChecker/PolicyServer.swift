@@ -14,11 +14,13 @@ package final class PolicyServer {
     private let gate: Gate
     private var keys: GateKeys { gate.keys }
     private let vpcrs: VPCRReader
+    private let deepQuotes: DeepQuotes
 
     package init(_ instance: Instance, _ gate: Gate) {
         self.instance = instance
         self.gate = gate
         vpcrs = VPCRReader(instance)
+        deepQuotes = DeepQuotes(instance, vpcrs)
     }
 
     package var service: Service<Void> {
@@ -33,6 +35,13 @@ package final class PolicyServer {
                 },
                 .on(PolicyCalls.Verify.self) { [self] (request, proxy: Connection) throws(CallStatus) in
                     try verify(request, of: try proxy.knownGuest().id)
+                },
+                .on(DeepQuoteCalls.Own.self) { [self] (request, proxy: Connection) throws(CallStatus) in
+                    Blob(try deepQuotes.quote(request.bytes, for: try proxy.knownGuest()))
+                },
+                .on(DeepQuoteCalls.OfGuest.self) { [self] (request, _: Connection) throws(CallStatus) in
+                    guard let guest = GuestID(request.guest) else { throw .malformed }
+                    return Blob(try deepQuotes.quote(request.request, of: guest))
                 },
                 .on(StatusCall.self) { (_, _: Connection) in StatusReport([("sessions", "kept by the guests' proxies")]) },
             ],

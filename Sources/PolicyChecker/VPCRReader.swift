@@ -26,6 +26,15 @@ package final class VPCRReader {
         return PCRReading(generation: reply.generation, digests: digests)
     }
 
+    /// The selected values behind each other, all of one moment, and the boot that they are of.
+    /// - Parameter selections: each bank once. TPM_RC_VALUE for a PCR that is not allocated.
+    func snapshot(_ guest: GuestID, _ selections: [PCRSelection]) throws(CallStatus) -> (values: [UInt8], bootCount: UInt64) {
+        let reply = try ask(.init(guest: guest.bytes, selection: selections))
+        let asked = selections.flatMap { selection in selection.pcrs.map { _ in selection.hash } }
+        guard reply.digests.map(\.hash) == asked else { throw CallStatus(rawValue: TPMRC.value.rawValue) }
+        return (reply.digests.flatMap(\.digest), reply.bootCount)
+    }
+
     /// A guest may select a bank several times; the question names each once.
     private static func merged(_ selections: [PCRSelection]) -> [PCRSelection] {
         HashAlgorithm.allCases.compactMap { bank in

@@ -161,24 +161,31 @@ package enum PCRCalls {
         }
         package struct Reply: WireCodable, Sendable {
             package var generation: UInt64
+            /// Which boot of the guest it is, since paratpm-pcr knows it.
+            package var bootCount: UInt64
             package var updateCounter: UInt32
             package var locality: UInt8
             /// In the order of the selections, ascending within each; a bank or PCR that is not there is left out.
             package var digests: [TaggedDigest]
-            package init(generation: UInt64, updateCounter: UInt32, locality: UInt8, digests: [TaggedDigest]) {
+            package init(
+                generation: UInt64, bootCount: UInt64, updateCounter: UInt32, locality: UInt8, digests: [TaggedDigest]
+            ) {
                 self.generation = generation
+                self.bootCount = bootCount
                 self.updateCounter = updateCounter
                 self.locality = locality
                 self.digests = digests
             }
             package init(from reader: inout WireReader) throws(WireError) {
                 generation = try reader.u64()
+                bootCount = try reader.u64()
                 updateCounter = try reader.u32()
                 locality = try reader.u8()
                 digests = try reader.list(max: PCRSelection.listMax * PCRSelection.pcrCount)
             }
             package func encode(to writer: inout WireWriter) {
                 writer.u64(generation)
+                writer.u64(bootCount)
                 writer.u32(updateCounter)
                 writer.u8(locality)
                 writer.list(digests)

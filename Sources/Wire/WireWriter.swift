@@ -7,6 +7,13 @@ package struct WireWriter {
         bytes.reserveCapacity(capacity)
     }
 
+    /// What `body` writes.
+    package static func bytes(_ body: (inout WireWriter) -> Void) -> [UInt8] {
+        var writer = WireWriter()
+        body(&writer)
+        return writer.bytes
+    }
+
     @inline(__always)
     package mutating func integer<T: FixedWidthInteger & UnsignedInteger>(_ value: T) {
         var shift = T.bitWidth

@@ -58,7 +58,7 @@ import Testing
 
     @Test func aForeignKeyAtTheHandleIsNotOverwritten() throws {
         let foreign = try bench.direct { chip in
-            let (handle, area) = try chip.createPrimary(RootTemplate.guest(bench.guest), ownerAuth: .empty)
+            let (handle, area) = try chip.createPrimary(RootTemplate.guest(bench.guest), in: .owner, auth: .empty)
             try chip.makePersistent(Entity(handle, name: area.name), at: HostRoot.standardHandle, ownerAuth: .empty)
             return area
         }

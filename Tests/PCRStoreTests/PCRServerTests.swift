@@ -233,7 +233,7 @@ private let extended = "5c85955f709283ecce2b74f1b1552918819f390911816e7bb466805a
         #expect(isExact(PCRCalls.Values.Request.self, PCRCalls.Values.Request(guest: [1, 2], selection: selection).wire))
         #expect(isExact(
             PCRCalls.Values.Reply.self,
-            PCRCalls.Values.Reply(generation: 1, updateCounter: 2, locality: 3, digests: digests).wire))
+            PCRCalls.Values.Reply(generation: 1, bootCount: 4, updateCounter: 2, locality: 3, digests: digests).wire))
     }
 
     @Test func extendHasVisibleBytes() {

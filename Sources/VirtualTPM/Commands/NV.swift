@@ -6,7 +6,7 @@ import Wire
 extension VirtualTPM {
     /// The index that a handle names. One whose hierarchy is disabled is as if it were not there (Part 1, 37.4).
     func nvIndex(_ handle: TPMHandle) throws(TPMRC) -> NVIndex {
-        guard let index = durable.nv[handle] else { throw .handle }
+        guard let index = nv(handle) else { throw .handle }
         let isPlatform = index.publicArea.attributes.contains(.platformCreate)
         guard volatile.hierarchies.isEnabled(isPlatform ? .platformNV : .owner) else { throw .handle }
         return index
@@ -49,7 +49,7 @@ extension VirtualTPM {
         do throws(TPMRC) { try publicInfo.checkAttributes() } catch { throw error.parameter(2) }
         // Who defines an index must be able to undefine it.
         guard publicInfo.attributes.contains(.platformCreate) == (authHandle == .platform) else { throw TPMRC.attributes.handle(1) }
-        guard durable.nv[publicInfo.index] == nil else { throw .nvDefined }
+        guard nv(publicInfo.index) == nil else { throw .nvDefined }
         let index = NVIndex(publicArea: publicInfo, authValue: Secret(auth))
         guard durable.nv.count < limits.nvIndices, nvBytesUsed + index.space <= limits.nvBytes else { throw .nvSpace }
 
@@ -119,6 +119,10 @@ extension VirtualTPM {
         guard data.count <= index.data.count - offset else { throw .nvRange }
         guard !attributes.contains(.writeAll) || data.count == index.data.count else { throw .nvRange }
 
+        if index.publicArea.index == DeepQuoteIndex.request, host != nil {
+            try requestDeepQuote(data, offset: offset)
+            return .empty
+        }
         var contents = index.isWritten ? index.data : NVIndex.unwritten(index.publicArea)
         contents.replaceSubrange(offset..<offset + data.count, with: data)
         store(index, contents)

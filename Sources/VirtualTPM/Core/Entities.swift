@@ -63,7 +63,7 @@ extension VirtualTPM {
         case .transient:
             if case .object(let object) = volatile.transient[handle] { object.name } else { [] }
         case .persistent: durable.persistent[handle]?.name ?? []
-        case .nvIndex: durable.nv[handle]?.publicArea.name ?? []
+        case .nvIndex: nv(handle)?.publicArea.name ?? []
         default: handle.wire
         }
     }
@@ -84,7 +84,7 @@ extension VirtualTPM {
                 case nil: .empty
                 }
             case .persistent: durable.persistent[handle]?.authValue ?? .empty
-            case .nvIndex: durable.nv[handle]?.authValue ?? .empty
+            case .nvIndex: nv(handle)?.authValue ?? .empty
             case .pcr: PCRAttributes.of(Int(handle.index)).isInAuthGroup ? volatile.pcrAuthValue : .empty
             default: .empty
             }
@@ -102,7 +102,7 @@ extension VirtualTPM {
         default:
             if handle.kind == .pcr {
                 policy = PCRAttributes.of(Int(handle.index)).isInAuthGroup ? durable.settings.pcrPolicy : HierarchyPolicy()
-            } else if handle.kind == .nvIndex, let index = durable.nv[handle]?.publicArea {
+            } else if handle.kind == .nvIndex, let index = nv(handle)?.publicArea {
                 policy = HierarchyPolicy(hash: index.nameAlgorithm, digest: index.authPolicy)
             } else if let object = try? object(handle) {
                 policy = HierarchyPolicy(hash: object.publicArea.nameAlgorithm, digest: object.publicArea.authPolicy)
@@ -119,7 +119,7 @@ extension VirtualTPM {
         case .permanent: handle == .lockout
         case .transient, .persistent:
             if let object = try? object(handle) { !object.attributes.contains(.noDA) } else { false }
-        case .nvIndex: !(durable.nv[handle]?.publicArea.attributes.contains(.noDA) ?? true)
+        case .nvIndex: !(nv(handle)?.publicArea.attributes.contains(.noDA) ?? true)
         default: false
         }
     }
@@ -137,7 +137,7 @@ extension VirtualTPM {
             case .dup: return false
             }
         case .nvIndex:
-            guard let index = durable.nv[handle] else { return false }
+            guard let index = nv(handle) else { return false }
             if command.nvAccess == .write { return index.publicArea.attributes.contains(.authWrite) }
             // A PIN index authorizes nothing before it is written, and as often as its limit says (Part 1, 37.2.7).
             if index.isPIN { return index.isWritten && index.pin.count < index.pin.limit }
@@ -152,7 +152,7 @@ extension VirtualTPM {
         case .transient, .persistent: return (try? object(handle)).map { !$0.isPublicOnly } ?? false
         case .pcr: return PCRAttributes.of(Int(handle.index)).isInAuthGroup
         case .nvIndex:
-            guard let area = durable.nv[handle]?.publicArea, !area.authPolicy.isEmpty else { return false }
+            guard let area = nv(handle)?.publicArea, !area.authPolicy.isEmpty else { return false }
             if isPolicyRequired(handle, role: role) { return true }
             return area.attributes.contains(command.nvAccess == .write ? .policyWrite : .policyRead)
         default: return authPolicy(of: handle) != nil

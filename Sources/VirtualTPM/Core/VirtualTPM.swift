@@ -10,6 +10,8 @@ package final class VirtualTPM {
     let policy: any PolicyService
     let store: any DurableStore
     let clockService: any ClockService
+    /// nil: nobody vouches for this TPM.
+    package var host: (any HostService)?
     let limits: Limits
 
     /// Keys of the proxy's own encryption, derived from the guest's secret.
@@ -142,6 +144,8 @@ struct VolatileState {
     /// Command audit's digest (Part 3, 21.1); empty until the next audited command begins one.
     var commandAuditDigest: [UInt8] = []
     var commitments = Commitments()
+    /// The bundle that the guest asked for last; empty: none.
+    var deepQuote: [UInt8] = []
     /// When `time` was 0, on the clock service's clock.
     let powerOnTime: UInt64
     /// Tells this power-on's `time` from that of others.

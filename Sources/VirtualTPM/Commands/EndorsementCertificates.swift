@@ -1,0 +1,50 @@
+// The certificates of the guest's endorsement keys, in the NV indices where Windows, Keylime and tpm2-tools look for them (TCG EK
+// Credential Profile 2.5, 2.2.1.4): what a manufacturer does to a TPM, done when the power comes on.
+import SystemMap
+import TPMCrypto
+import TPMWire
+import Wire
+
+extension VirtualTPM {
+    /// As in the profile: whoever may use the TPM may read them, and only the platform could write them.
+    private static let certificateAttributes: NVAttributes = [
+        .ppWrite, .writeDefine, .ppRead, .ownerRead, .authRead, .noDA, .platformCreate, .written,
+    ]
+
+    /// Makes the keys and fetches the certificates that the guest shall have and does not.
+    /// - Returns: the first error; what could be done is done.
+    package func refreshCertificates() -> TPMRC? {
+        guard power != .failed, let host else { return nil }
+        var problem: TPMRC?
+        do throws(TPMRC) {
+            for wanted in try host.certificates() {
+                guard let certificate = EndorsementCertificate(rawValue: wanted.index.rawValue), !isCurrent(certificate, wanted.digest)
+                else { continue }
+                do throws(TPMRC) { try fetch(certificate, host) } catch { problem = problem ?? error }
+            }
+            try commit()
+        } catch { problem = problem ?? error }
+        return problem
+    }
+
+    /// Whether the index has this certificate, and the key is still the seed's.
+    private func isCurrent(_ certificate: EndorsementCertificate, _ valid: [UInt8]) -> Bool {
+        guard let index = durable.nv[certificate.index], digest(.sha256, index.data) == valid else { return false }
+        return durable.primaries[primaryID(.endorsement, certificate.template, data: [])] != nil
+    }
+
+    private func fetch(_ certificate: EndorsementCertificate, _ host: any HostService) throws(TPMRC) {
+        let key = try primary(.endorsement, certificate.template, data: [])
+        let bytes = try TwinReference(key.twin, device: device).use { (_, handle) throws(TPMRC) in
+            try host.certify(certificate.index, handle)
+        }
+        guard bytes.count <= NVPublic.dataMax else { throw .nvSpace }
+        let area = NVPublic(
+            index: certificate.index, nameAlgorithm: .sha256, attributes: Self.certificateAttributes, authPolicy: [],
+            dataSize: UInt16(bytes.count))
+        var index = NVIndex(publicArea: area, authValue: .empty)
+        index.data = bytes
+        durable.nv[certificate.index] = index
+        durable.save(.nv(certificate.index))
+    }
+}

@@ -1,0 +1,67 @@
+// `paratpmctl guest certify` and `guest certificate`: the certificates of guests' endorsement keys.
+import ArgumentParser
+import Attestation
+import GuestIdentity
+import IPC
+import SystemMap
+import TPMCrypto
+import TPMWire
+
+/// NV indices of certificates: 0x1c00002 and the like.
+private struct CertificateIndex: ExpressibleByArgument {
+    let certificate: EndorsementCertificate
+    init?(argument: String) {
+        let digits = argument.hasPrefix("0x") ? argument.dropFirst(2) : argument[...]
+        guard let number = UInt32(digits, radix: 16), let certificate = EndorsementCertificate(rawValue: number) else { return nil }
+        self.certificate = certificate
+    }
+    static var allValueStrings: [String] { EndorsementCertificate.allCases.map { "0x" + String($0.rawValue, radix: 16) } }
+}
+
+extension Guest {
+    struct Certify: ParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Revoke a guest's certificates, and have new ones made when its TPM is started the next time.",
+            discussion: """
+                Without --index they are those that every guest gets: of its RSA-2048 key (0x1c00002), of its P-256 key (0x1c0000a), \
+                and the platform's (0x1c08000). See paratpmctl host revocations.
+                """)
+
+        @OptionGroup var options: InstanceOptions
+        @Argument(help: "The guest's name.") var name: GuestName
+        @Option(help: ArgumentHelp("A certificate that it shall have, by NV index. Repeatable.", valueName: "index"))
+        private var index: [CertificateIndex] = []
+        @Flag(help: "Revoke, and make no new ones.")
+        var revoke = false
+
+        func validate() throws {
+            guard !revoke || index.isEmpty else { throw ValidationError("--revoke and --index exclude each other.") }
+        }
+
+        func run() throws {
+            let standard: [EndorsementCertificate] = [.rsa2048, .eccP256, .platform]
+            let wanted = revoke ? [] : index.isEmpty ? standard : index.map(\.certificate)
+            _ = try options.instance.ask(.device, HostCalls.Recertify.self, .init(
+                guest: try options.instance.guest(name).bytes, wanted: wanted.map(\.index)))
+        }
+    }
+
+    struct ShowCertificate: ParsableCommand {
+        static let configuration = CommandConfiguration(
+            commandName: "certificate", abstract: "Print the certificate of a guest's endorsement key (PEM).")
+
+        @OptionGroup var options: InstanceOptions
+        @Argument(help: "The guest's name.") var name: GuestName
+        @Option(help: ArgumentHelp("Which one, by NV index (default: 0x1c00002).", valueName: "index"))
+        private var index: CertificateIndex?
+
+        func run() throws {
+            let guest = try options.instance.guest(name)
+            let index = index?.certificate ?? .rsa2048
+            let certificate = try options.instance.ask(
+                .device, HostCalls.Certificate.self, .init(guest: guest.bytes, index: index.index),
+                explained: [.unavailable: "\(name) has no such certificate yet; its TPM gets it when it starts, after paratpmctl host init"])
+            print(PEM.text("CERTIFICATE", certificate.bytes), terminator: "")
+        }
+    }
+}
