@@ -6,7 +6,7 @@ build_dir=$(realpath -m "${PARATPM_BUILD_DIR:-$root/.build}")
 
 # What building and testing need besides the Swift toolchain.
 build_packages=(pkg-config libtss2-dev libseccomp-dev libssl-dev)
-test_packages=(swtpm swtpm-tools tpm2-tools libtss2-tcti-swtpm0
+test_packages=(swtpm swtpm-tools tpm2-tools libtss2-tcti-swtpm0 openssl python3-cryptography)
 
 die() {
   echo "$(basename "$0"): $*" >&2
