@@ -5,6 +5,7 @@ export PATH=/bin:/usr/bin TPM2TOOLS_TCTI=device:/dev/tpmrm0
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys
 mount -t devtmpfs dev /dev
+mount -t securityfs securityfs /sys/kernel/security
 cd /tmp
 stty -F /dev/ttyS1 raw -echo
 exec 3<>/dev/ttyS1

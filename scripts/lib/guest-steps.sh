@@ -26,6 +26,16 @@ reason() {
   echo "because=$(sed -n 's/^ERROR:esys.*Code (\(0x[0-9A-Fa-f]*\)).*/\1/p; s/^ERROR: .*(\(0x[0-9A-Fa-f]*\)) - \(.*\)/\1 \2/p' error | tail -n 1)"
 }
 
+# show KEY FILE: prints KEY=the file in base64
+show() { echo "$1=$(base64 <"$2" | tr -d '\n')"; }
+
+# fill FILE BASE64
+fill() { echo "$2" | base64 -d >"$1"; }
+
+log=/sys/kernel/security/tpm0/binary_bios_measurements
+request_index=0x10a5000
+bundle_index=0x10a5001
+
 case $1 in
 own) # NAME: a storage root key, a PCR and an NV index of its own
   tpm2_createprimary -Q -C o -G ecc -c srk.ctx
@@ -64,6 +74,45 @@ restore) # NAME: brings PCR 16 back to its old value, and unseals
   tpm2_pcrreset 16
   extend "$2"
   try_unseal
+  ;;
+prove) # REQUEST: a deep quote, and the event log of this boot where there is one
+  fill request "$2"
+  if tpm2_nvwrite -Q $request_index -i request 2>error; then
+    tpm2_nvread $bundle_index -o bundle
+    show bundle bundle
+  else
+    reason bundle
+  fi
+  [ ! -e $log ] || { cat $log >log && show log log; }
+  ;;
+enrol) # an attestation key under the endorsement key that the host certified
+  tpm2_createek -Q -G rsa -c ek.ctx
+  tidy
+  tpm2_createak -Q -C ek.ctx -c ak.ctx -G ecc -g sha256 -s ecdsa -u ak.pem -f pem -n ak.name
+  tidy
+  tpm2_nvread 0x1c00002 -o ek.der
+  tpm2_readpublic -Q -c ek.ctx -o ek.pub
+  tidy
+  show certificate ek.der
+  show ek ek.pub
+  show ak ak.pem
+  echo "name=$(od -An -v -tx1 ak.name | tr -d ' \n')"
+  ;;
+activate) # CREDENTIAL: what it holds
+  fill credential "$2"
+  tpm2_startauthsession -Q --policy-session -S session
+  tpm2_policysecret -Q -S session -c e
+  tpm2_activatecredential -Q -c ak.ctx -C ek.ctx -i credential -o secret -P session:session
+  tpm2_flushcontext session
+  tidy
+  show secret secret
+  ;;
+quote) # NONCE: an ordinary quote of PCRs 0 to 7
+  tpm2_quote -Q -c ak.ctx -l sha256:0,1,2,3,4,5,6,7 -q "$2" -m quote -s signature -o pcrs -g sha256
+  tidy
+  show quote quote
+  show signature signature
+  show pcrs pcrs
   ;;
 guess) # wrong passwords, then the right one
   printf %s guarded | tpm2_create -Q -C $srk -p right -i - -u guarded.pub -r guarded.priv
