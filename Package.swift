@@ -79,7 +79,7 @@ let package = Package(
         daemon("paratpm-proxy", ["GuestProxy"]),
         .executableTarget(
             name: "paratpmctl",
-            dependencies: ["GuestIdentity", "Attestation", "TPMCrypto", .product(name: "ArgumentParser", package: "swift-argument-parser")]),
+            dependencies: ["GuestIdentity", "Attestation", "ChipClient", "TPMCrypto", .product(name: "ArgumentParser", package: "swift-argument-parser")]),
 
         // What paratpm costs, measured (scripts/bench).
         .executableTarget(name: "paratpm-bench", dependencies: ["TPMWire", "TPMCrypto", "IPC", "CSystem"]),

@@ -166,9 +166,9 @@ final class Chip {
             case .salted(let attributes):
                 if session == nil { session = try startSession(salted: true) }
                 return try attempt(command, in: &session, attributes.union(.continueSession), auth: .empty)
+            case .policy(let session): return try exchange(command.message([policyAuthorization(session)]))
             case .passwordThenPolicy(let session):
-                let policy = AuthCommand(handle: session, nonce: randomBytes(ChipSession.nonceSize))
-                return try exchange(command.message([AuthCommand(handle: .password), policy]))
+                return try exchange(command.message([AuthCommand(handle: .password), policyAuthorization(session)]))
             case .carried(let auth): return try exchange(command.message([auth]))
             case .proof(let auth): return try attempt(command, once: try startSession(salted: false), [], auth: auth)
             case .commandPolicy(let attributes):
@@ -184,6 +184,10 @@ final class Chip {
             lose(error)
             throw error
         }
+    }
+
+    private func policyAuthorization(_ session: TPMHandle) -> AuthCommand {
+        AuthCommand(handle: session, nonce: randomBytes(ChipSession.nonceSize))
     }
 
     /// In a session that ends with the command.

@@ -15,9 +15,11 @@ struct CreatedKey {
 
 extension Chip {
     /// TPM2_Create (Part 3, 12.1) of a key, keeping the evidence of its creation.
-    func createKey(_ template: PublicArea, under parent: Entity) throws(ChipError) -> CreatedKey {
+    func createKey(
+        _ template: PublicArea, under parent: Entity, authorization: ChipCommand.Authorization = .password
+    ) throws(ChipError) -> CreatedKey {
         let command = ChipCommand(
-            code: .create, entities: [parent], authorization: .salted(.decrypt),
+            code: .create, entities: [parent], authorization: authorization,
             parameters: creationParameters(SensitiveCreate(), template))
         let made = try run(command).decode { (reader) throws(WireError) in
             let wrapped = try reader.sized16()

@@ -19,6 +19,8 @@ struct ChipCommand {
         case proof(Secret)
         /// A salted policy session that allows this command code, for one command.
         case commandPolicy(SessionAttributes)
+        /// A policy session that needs no HMAC and ends with the command.
+        case policy(TPMHandle)
         /// TPM_RS_PW for the first entity, and for the second a policy session that needs no HMAC.
         case passwordThenPolicy(TPMHandle)
         /// The policy checker's session, which is only carried.

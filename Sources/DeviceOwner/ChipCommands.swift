@@ -155,12 +155,14 @@ extension Chip {
     }
 
     /// TPM2_Load (Part 3, 12.2)
-    func load(_ area: PublicArea, _ wrapped: [UInt8], under parent: Entity) throws(ChipError) -> TPMHandle {
+    func load(
+        _ area: PublicArea, _ wrapped: [UInt8], under parent: Entity, authorization: ChipCommand.Authorization = .password
+    ) throws(ChipError) -> TPMHandle {
         var writer = WireWriter()
         writer.sized16(wrapped)
         writer.sized16(area)
         let response = try run(ChipCommand(
-            code: .load, entities: [parent], authorization: .password, parameters: writer.bytes))
+            code: .load, entities: [parent], authorization: authorization, parameters: writer.bytes))
         let name = try response.decode { (reader) throws(WireError) in try reader.sized16() }
         guard let handle = response.handle, handle.kind == .transient, name == area.name else { throw .garbage }
         return handle

@@ -61,7 +61,7 @@ package final class DeviceService {
     }
 
     private var routes: [Route<Connection>] {
-        introductionRoutes(.device, instance) + guestRoutes + twinRoutes + useRoutes + carryRoutes + hostRoutes + certificateRoutes + [
+        introductionRoutes(.device, instance) + guestRoutes + twinRoutes + useRoutes + carryRoutes + hostRoutes + certificateRoutes + bindingRoutes + [
             .on(StatusCall.self) { (_, _) throws(CallStatus) in self.device.status(connections: self.connections) },
         ]
     }

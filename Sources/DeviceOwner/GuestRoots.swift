@@ -64,6 +64,7 @@ final class GuestRoots {
     private let cache: ObjectCache
     private let instance: Instance
     private let hostRoot: HostRoot
+    let bindings: GuestBindings
     private var records: [GuestID: GuestRecord] = [:]
 
     init(_ chip: Chip, _ cache: ObjectCache, _ instance: Instance, _ hostRoot: HostRoot) {
@@ -71,6 +72,7 @@ final class GuestRoots {
         self.cache = cache
         self.instance = instance
         self.hostRoot = hostRoot
+        bindings = GuestBindings(chip, cache, instance, hostRoot)
     }
 
     /// How many guests have used the chip since we started.
@@ -86,6 +88,8 @@ final class GuestRoots {
         } catch { throw .refused(error.message) }
         records[guest] = record
     }
+
+    func exists(_ guest: GuestID) throws(ChipError) -> Bool { try record(guest) != nil }
 
     /// The guest's root key, in the chip.
     func root(_ guest: GuestID) throws(ChipError) -> Entity { try loaded(try existing(guest).root, guest) }
@@ -113,6 +117,7 @@ final class GuestRoots {
     func forget(_ guest: GuestID) throws(ChipError) {
         records[guest] = nil
         do throws(Failure) { try Files.remove(instance.guestRecord(guest)) } catch { throw .refused(error.message) }
+        try bindings.forget(guest)
         // Where the chip cannot be reached, nobody can use what is still loaded there.
         try? cache.forget(guest)
     }
@@ -138,9 +143,7 @@ final class GuestRoots {
     }
 
     private func make(_ guest: GuestID) throws(ChipError) -> GuestRecord {
-        try cache.reserve(Self.slotsUnderHostRoot)
-        let made = try chip.create(RootTemplate.guest(guest), data: [], under: hostRoot.entity)
-        let root = WrappedObject(area: made.area, wrapped: made.wrapped)
+        let root = try makeRoot(guest)
         // No single generator is trusted alone.
         var secret = zip(try chip.random(Self.secretSize), randomBytes(Self.secretSize)).map { $0 ^ $1 }
         defer { wipe(&secret) }
@@ -150,8 +153,17 @@ final class GuestRoots {
         return GuestRecord(root: root, secret: WrappedObject(area: sealed.area, wrapped: sealed.wrapped))
     }
 
+    private func makeRoot(_ guest: GuestID) throws(ChipError) -> WrappedObject {
+        if let binding = try bindings.binding(of: guest) {
+            return try bindings.createRoot(RootTemplate.guest(guest), binding, of: guest)
+        }
+        try cache.reserve(Self.slotsUnderHostRoot)
+        return try chip.createKey(RootTemplate.guest(guest), under: hostRoot.entity).object
+    }
+
     private func loaded(_ root: WrappedObject, _ guest: GuestID) throws(ChipError) -> Entity {
         let handle = try cache.handle(root.key(guest)) { () throws(ChipError) in
+            if let binding = try bindings.binding(of: guest) { return try bindings.loadRoot(root, binding, of: guest) }
             try cache.reserve(Self.slotsUnderHostRoot)
             return try chip.load(root.area, root.wrapped, under: hostRoot.entity)
         }

@@ -7,8 +7,9 @@
 //    paratpmctl ─────────────────────────────────────► every service          (admin calls)
 //
 // Calls go down only, so they cannot deadlock. Interfaces: DeviceCalls.swift, PCRCalls.swift, PolicyCalls.swift; what
-// paratpm-device carries for paratpm-policy: CarryCalls.swift, and does with the host's own keys: HostCalls.swift; deep quotes:
-// DeepQuoteCalls.swift; between the door and its own proxy: ProxyCalls.swift; the introduction that they share: Introduction.swift.
+// paratpm-device carries for paratpm-policy: CarryCalls.swift, and does with the host's own keys: HostCalls.swift and
+// BindingCalls.swift; deep quotes: DeepQuoteCalls.swift; between the door and its own proxy: ProxyCalls.swift; the introduction
+// that they share: Introduction.swift.
 
 /// The processes of paratpm.
 package enum Role: String, CaseIterable, Sendable {

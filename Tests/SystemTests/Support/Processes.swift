@@ -102,15 +102,18 @@ func run(_ executable: String, _ arguments: [String], environment: [String: Stri
 final class Broker {
     let directory: TemporaryDirectory
     private(set) var child: Child
+    private let chip: String
 
-    init() throws {
+    /// - Parameter chip: simulated, unless it is one of the test's own.
+    init(chip: String = "simulated") throws {
+        self.chip = chip
         directory = try TemporaryDirectory()
-        child = try Self.start(directory.path)
+        child = try Self.start(directory.path, chip)
     }
 
-    private static func start(_ directory: String) throws -> Child {
+    private static func start(_ directory: String, _ chip: String) throws -> Child {
         let child = try Child(
-            Programs.path("paratpmctl"), ["run", "--dir", directory], log: directory + "/broker.log")
+            Programs.path("paratpmctl"), ["run", "--dir", directory, "--chip", chip], log: directory + "/broker.log")
         try eventually("paratpmctl run says ready; its log: \(child.log)", within: 40) { child.log.contains("ready") || !child.isRunning }
         guard child.isRunning else { throw HarnessError("paratpmctl run ended: \(child.log)") }
         return child
@@ -118,7 +121,7 @@ final class Broker {
 
     func restart() throws {
         child.stop()
-        child = try Self.start(directory.path)
+        child = try Self.start(directory.path, chip)
     }
 
     /// The broker's services, the chip, and every door and proxy of this instance.
@@ -139,7 +142,7 @@ final class Broker {
         }
     }
 
-    func restartAfterKill() throws { child = try Self.start(directory.path) }
+    func restartAfterKill() throws { child = try Self.start(directory.path, chip) }
 
     deinit { child.stop() }
 }
@@ -151,11 +154,15 @@ final class Emulator {
     private let executable: String
     private let environment: [String: String]
     private let flags: String
+    private let state: String
 
-    /// - Parameter broker: nil runs stock swtpm.
-    init(_ broker: Broker?, flags: String = "not-need-init,startup-clear") throws {
+    /// - Parameters:
+    ///   - broker: nil runs stock swtpm.
+    ///   - state: where the TPM's state is; nil: in a directory of its own.
+    init(_ broker: Broker?, flags: String = "not-need-init,startup-clear", state: String? = nil) throws {
         directory = try TemporaryDirectory()
         self.flags = flags
+        self.state = state ?? directory.path + "/state"
         if let broker {
             executable = directory.path + "/bin/swtpm"
             try FileManager.default.createDirectory(atPath: directory.path + "/bin", withIntermediateDirectories: true)
@@ -165,16 +172,18 @@ final class Emulator {
             executable = Programs.stockSwtpm
             environment = [:]
         }
-        try FileManager.default.createDirectory(atPath: directory.path + "/state", withIntermediateDirectories: true)
-        child = try Self.start(executable, directory.path, flags, environment)
+        try FileManager.default.createDirectory(atPath: self.state, withIntermediateDirectories: true)
+        child = try Self.start(executable, directory.path, self.state, flags, environment)
     }
 
-    private static func start(_ executable: String, _ directory: String, _ flags: String, _ environment: [String: String]) throws -> Child {
+    private static func start(
+        _ executable: String, _ directory: String, _ state: String, _ flags: String, _ environment: [String: String]
+    ) throws -> Child {
         for socket in ["data", "ctrl"] { unlink("\(directory)/\(socket)") }
         let child = try Child(
             executable,
             ["socket", "--tpm2", "--server", "type=unixio,path=\(directory)/data", "--ctrl", "type=unixio,path=\(directory)/ctrl",
-             "--tpmstate", "dir=\(directory)/state", "--flags", flags],
+             "--tpmstate", "dir=\(state)", "--flags", flags],
             environment: environment, log: directory + "/log")
         try eventually("\(executable) listens; its log: \(child.log)") {
             (access(directory + "/data", F_OK) == 0 && access(directory + "/ctrl", F_OK) == 0) || !child.isRunning
@@ -185,17 +194,17 @@ final class Emulator {
 
     var dataSocket: String { directory.path + "/data" }
     var controlSocket: String { directory.path + "/ctrl" }
-    var stateFile: String { directory.path + "/state/tpm2-00.permall" }
+    var stateFile: String { state + "/tpm2-00.permall" }
 
     func connect() throws -> TPMConnection { try TPMConnection(dataSocket) }
 
     func restart(_ signal: Int32 = SIGTERM) throws {
         child.stop(signal)
-        child = try Self.start(executable, directory.path, flags, environment)
+        child = try Self.start(executable, directory.path, state, flags, environment)
     }
 
     /// Starts again after the process is gone already.
-    func startAgain() throws { child = try Self.start(executable, directory.path, flags, environment) }
+    func startAgain() throws { child = try Self.start(executable, directory.path, state, flags, environment) }
 
     deinit { child.stop(environment.isEmpty ? SIGKILL : SIGTERM) }
 }
