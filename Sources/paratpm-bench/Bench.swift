@@ -19,31 +19,34 @@ struct Bench {
     func run() throws(BenchError) -> Report {
         let broker = try startBroker()
         defer { withExtendedLifetime(broker) {} }
-        let operations = try measureOperations()
+        var operations = try measureAll(Operation.all(scale: arguments.scale), as: "measured")
         let stock = try measureCrowd(named: "stock", start: startStock)
         let guests = try measureCrowd(named: "guest") { name, socket throws(BenchError) in
             try control(["guest", "add", name])
             return { () throws(BenchError) in try startDoor(name, socket) }
         }
+        // Last, because a guest's first start makes its endorsement keys once the host can certify them.
+        try control(["host", "init"])
+        operations += try measureAll([.deepQuote], as: "quoted")
         return Report(operations: operations, stock: stock, guests: guests)
     }
 
-    private func measureOperations() throws(BenchError) -> [Row] {
+    private func measureAll(_ operations: [Operation], as name: String) throws(BenchError) -> [Row] {
         let chip = try RunningProgram(
             arguments.swtpm,
-            ["socket", "--tpm2", "--server", "type=unixio,path=\(arguments.work)/chip.sock", "--flags", "not-need-init,startup-clear",
-             "--tpmstate", "dir=\(try makeDirectory("chip"))"],
+            ["socket", "--tpm2", "--server", "type=unixio,path=\(arguments.work)/\(name)-chip.sock", "--flags", "not-need-init,startup-clear",
+             "--tpmstate", "dir=\(try makeDirectory(name + "-chip"))"],
             output: log)
-        let stock = try startStock("baseline", "\(arguments.work)/baseline.sock")()
-        try control(["guest", "add", "measured"])
-        let door = try startDoor("measured", "\(arguments.work)/measured.sock")
+        let stock = try startStock(name + "-stock", "\(arguments.work)/\(name)-stock.sock")()
+        try control(["guest", "add", name])
+        let door = try startDoor(name, "\(arguments.work)/\(name).sock")
         defer { withExtendedLifetime((chip, stock, door)) {} }
         let tpms = [
-            try TPMClient.server("\(arguments.work)/chip.sock"), try TPMClient.hypervisor("\(arguments.work)/baseline.sock"),
-            try TPMClient.hypervisor("\(arguments.work)/measured.sock"),
+            try TPMClient.server("\(arguments.work)/\(name)-chip.sock"), try TPMClient.hypervisor("\(arguments.work)/\(name)-stock.sock"),
+            try TPMClient.hypervisor("\(arguments.work)/\(name).sock"),
         ]
         var rows: [Row] = []
-        for operation in Operation.all(scale: arguments.scale) { rows.append(try measure(operation, on: tpms)) }
+        for operation in operations { rows.append(try measure(operation, on: tpms)) }
         return rows
     }
 

@@ -78,6 +78,33 @@ struct Operation {
         ]
     }
 
+    /// Fewer than a guest may have right one behind the other. A TPM that gives no deep quotes makes the quote that is inside one.
+    static var deepQuote: Operation {
+        Operation("Deep quote", .quote, rounds: 15, warmUp: 2) { tpm throws(BenchError) in
+            let password = AuthCommand(handle: .password)
+            let request = TPMHandle(0x010A_5000)
+            let selection = [PCRSelection(.sha256, pcrs: 0..<8)]
+            if (try? tpm.run(CommandMessage(.nvReadPublic, handles: [request]))) != nil {
+                return Prepared(command: { round in
+                    var data = WireWriter()
+                    data.sized16(UInt32(truncatingIfNeeded: round).wire)
+                    data.list(selection)
+                    var parameters = WireWriter()
+                    parameters.sized16(data.bytes)
+                    parameters.u16(0)
+                    return CommandMessage(.nvWrite, handles: [request, request], sessions: [password], parameters: parameters.bytes).bytes
+                })
+            }
+            let key = try tpm.createLoaded(.eccSigning)
+            var parameters = WireWriter()
+            parameters.sized16([UInt8](repeating: 1, count: 32))
+            Scheme(.ecdsa, .sha256).encode(to: &parameters)
+            parameters.list(selection)
+            let bytes = CommandMessage(.quote, handles: [key], sessions: [password], parameters: parameters.bytes).bytes
+            return Prepared(command: { _ in bytes }, objects: [key])
+        }
+    }
+
     static let createRSA = "Create RSA-2048"
     static let primaryFirst = "CreatePrimary RSA-2048, first"
     static let primaryAgain = "CreatePrimary RSA-2048, again"
