@@ -105,6 +105,21 @@ private func extended(_ bank: PCRBank, _ digests: [UInt8]..., from first: UInt8 
         #expect(values[PCRIndex(.sha256, 10)] == extended(.sha256, [UInt8](repeating: 0xFF, count: 32)))
     }
 
+    // MARK: Of real machines
+
+    @Test(arguments: [
+        (RecordedLogs.seaBIOS, RecordedLogs.seaBIOSIMA, RecordedLogs.seaBIOSPCRs), (RecordedLogs.ovmf, RecordedLogs.ovmfIMA, RecordedLogs.ovmfPCRs),
+    ])
+    func whatRealMachinesLoggedLeadsToTheirPCRs(_ machine: (firmware: String, ima: String, pcrs: String)) throws {
+        let logs = try [machine.firmware, machine.ima].map { text in
+            try EventLog(try #require(try PEM.objects(Array("-----BEGIN LOG-----\n\(text)\n-----END LOG-----".utf8)).first))
+        }
+        let values = try EventLog.replay(logs, banks: [.sha1, .sha256])
+        let recorded = try PCRValues(text: machine.pcrs)
+        #expect(recorded.count == 10)
+        for (index, value) in recorded { #expect(values[index] == value, "\(index)") }
+    }
+
     // MARK: With a quote
 
     @Test func aQuotesVPCRsMustFollowFromTheLogs() throws {
