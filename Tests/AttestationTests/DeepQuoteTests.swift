@@ -122,6 +122,32 @@ import Wire
         #expect(try broken(verifier, bundle) == .guestPCRs)
     }
 
+    @Test func theGuestsCertificateIsTheHostsForThisGuest() throws {
+        func certificate(_ issuer: SoftwareHost, _ guest: [UInt8]) throws -> [UInt8] {
+            issuer.sign(try #require(issuer.authority.guestCertificate(
+                .endorsementKey, of: SoftwareKey.endorsement().area, guest: guest, name: "web", serial: CertificateAuthority.newSerial(),
+                from: SoftwareHost.now)))
+        }
+        let genuine = try certificate(host, guest)
+        let host = try VerifiedHost(evidence, trust: .given, time: SoftwareHost.now)
+        var verifier = verifier
+        func broken(_ certificate: [UInt8]) -> Link.Name? {
+            verifier.certificate = certificate
+            return verifier.verify(bundle, of: host).broken?.name
+        }
+        #expect(broken(genuine) == nil)
+        #expect(try broken(certificate(self.host, [UInt8](repeating: 0x62, count: 32))) == .certificate)
+        #expect(try broken(certificate(SoftwareHost(), guest)) == .certificate)
+        for bit in 0..<genuine.count * 8 {
+            var forged = genuine
+            forged[bit / 8] ^= 1 << (bit % 8)
+            #expect(broken(forged) == .certificate, "bit \(bit)")
+        }
+        // A certificate is not yet one before it was made.
+        verifier.time = SoftwareHost.now - 1
+        #expect(broken(genuine) == .certificate)
+    }
+
     @Test func aRequestIsANonceAndASelection() throws {
         #expect(request.bytes == [0, 20] + nonce + [0, 0, 0, 1, 0, 0x0B, 3, 1, 0, 1])
         #expect(try DeepQuoteRequest(request.bytes).bytes == request.bytes)
