@@ -6,6 +6,7 @@ import Wire
 
 /// What a guest asks with: the verifier's nonce, and which of its vPCRs shall be in the bundle.
 public struct DeepQuoteRequest: Sendable {
+    /// What the verifier chose and nobody could know before; 1 to 64 bytes.
     public let nonce: [UInt8]
     package let selection: [PCRSelection]
 
@@ -14,6 +15,7 @@ public struct DeepQuoteRequest: Sendable {
     /// Bytes of all selected vPCRs together, so that a bundle fits the buffers of guests.
     public static let valuesMax = 1024
 
+    /// - Throws: what is wrong with the nonce's length, or with the choice.
     public init(nonce: [UInt8], pcrs: PCRChoice) throws(FormatError) {
         try self.init(nonce: nonce, selection: pcrs.selections)
     }
@@ -41,6 +43,7 @@ public struct DeepQuoteRequest: Sendable {
         try self.init(nonce: nonce, selection: selection)
     }
 
+    /// The request as it is written to the request index.
     public var bytes: [UInt8] {
         var writer = WireWriter()
         writer.sized16(nonce)
@@ -62,11 +65,13 @@ public struct DeepQuoteRequest: Sendable {
 ///     sized16 statement (TPMS_ATTEST), sized16 signature (TPMT_SIGNATURE)
 ///     sized16 attestation key (TPMT_PUBLIC), 32 bytes evidence id
 public struct DeepQuote: Sendable {
+    /// Of the format that is made and read here.
     public static let version: UInt16 = 1
     private static let magic: UInt32 = 0x5054_4451
 
     /// SHA-256 of the guest's public identity, as `paratpmctl guest list` shows it.
     public let guest: [UInt8]
+    /// The verifier's
     public let nonce: [UInt8]
     /// Which boot of the guest it was, as paratpm-pcr counts.
     public let bootCount: UInt64
@@ -84,6 +89,7 @@ public struct DeepQuote: Sendable {
     /// SHA-256 of the host's evidence.
     public let evidenceID: [UInt8]
 
+    /// Bytes of a guest's identity and of an evidence id.
     public static let idSize = 32
     private static let statementMax = 1024
     /// Bytes of the largest bundle that anyone makes.
@@ -129,6 +135,7 @@ public struct DeepQuote: Sendable {
         evidenceID = try reader.bytes(Self.idSize)
     }
 
+    /// The bundle as it travels.
     public var bytes: [UInt8] {
         var writer = WireWriter(capacity: 2048)
         writer.u32(Self.magic)

@@ -13,6 +13,7 @@ import Wire
 ///     let report = verifier.verify(bundle, evidence: evidence, trust: .pinned(name))
 ///     print(report.holds, report.proved, report.broken)
 public struct DeepQuoteVerifier: Sendable {
+    /// What the guest was asked with.
     public var nonce: [UInt8]
     /// The guest's identity that is expected, 32 bytes; nil: any, and the report says which.
     public var guest: [UInt8]?
@@ -29,6 +30,7 @@ public struct DeepQuoteVerifier: Sendable {
     /// Seconds since 1970, for the certificates' validity.
     public var time: Int64
 
+    /// - Parameter time: now, in seconds since 1970.
     public init(nonce: [UInt8], time: Int64) {
         self.nonce = nonce
         self.time = time
@@ -40,10 +42,13 @@ public struct DeepQuoteVerifier: Sendable {
         public internal(set) var proved: [Link] = []
         /// The first one that does not; nothing behind it was checked.
         public internal(set) var broken: BrokenLink?
-        /// The bundle's values, which mean something only if `holds`.
+        /// The host's PCRs that were quoted. This and what follows means something only if `holds`.
         public internal(set) var hostPCRs: PCRValues = [:]
+        /// The guest's vPCRs that were quoted.
         public internal(set) var guestPCRs: PCRValues = [:]
+        /// The guest's identity.
         public internal(set) var guest: [UInt8] = []
+        /// Whether every link holds.
         public var holds: Bool { broken == nil }
     }
 

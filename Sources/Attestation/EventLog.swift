@@ -11,9 +11,11 @@ import Wire
 public struct EventLog: Sendable {
     /// One measurement.
     public struct Event: Sendable {
+        /// 0 to 23
         public let pcr: Int
         /// TCG_EVENTTYPE; 0 for IMA's.
         public let type: UInt32
+        /// What was extended, for each bank of which the log speaks.
         public let digests: [PCRBank: [UInt8]]
         /// What the event says of itself, which no PCR vouches for unless the digest is that of the data.
         public let data: [UInt8]
@@ -23,6 +25,7 @@ public struct EventLog: Sendable {
         /// Whether the digests are those of the data.
         public var isDigestOfData: Bool { !digests.isEmpty && digests.allSatisfy { digest($0.key.hash, data) == $0.value } }
     }
+    /// In the order in which they were measured.
     public let events: [Event]
 
     enum EventType {

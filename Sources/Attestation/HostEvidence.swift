@@ -18,6 +18,7 @@ import Wire
 ///
 /// The statement's qualifying data is SHA-256 over a domain tag and everything before the statement.
 public struct HostEvidence: Sendable {
+    /// Of the format that is made and read here.
     public static let version: UInt16 = 1
     private static let magic: UInt32 = 0x5054_4845
     /// Bytes of the largest evidence.
@@ -132,6 +133,7 @@ public struct HostEvidence: Sendable {
             certificateKey: certificateKey, hostCertificate: hostCertificate, creationData: creationData, activation: activation)
     }
 
+    /// The evidence as it is kept.
     public var bytes: [UInt8] {
         var writer = WireWriter(capacity: 4096)
         writer.raw(claim.bytes)
@@ -174,6 +176,7 @@ public struct HostChallenge: Sendable {
         self.encryptedSecret = encryptedSecret
     }
 
+    /// Decodes a challenge: every byte of it, or an error.
     public init(_ bytes: [UInt8]) throws(FormatError) {
         var reader = WireReader(bytes)
         do throws(WireError) {
@@ -184,6 +187,7 @@ public struct HostChallenge: Sendable {
         } catch { throw FormatError("this is not a challenge to a host") }
     }
 
+    /// The challenge as it travels.
     public var bytes: [UInt8] {
         var writer = WireWriter()
         writer.u32(Self.magic)

@@ -16,6 +16,7 @@ public enum EndorsementTrust: Sendable {
 
 /// A host's evidence that was found to hold.
 public struct VerifiedHost: Sendable {
+    /// What was found to hold.
     public let evidence: HostEvidence
     let attestationKey: PublicArea
     let certificateKey: PublicArea

@@ -24,9 +24,11 @@ public struct Link: Equatable, Sendable, CustomStringConvertible {
         }
     }
 
+    /// Which link it is.
     public let name: Name
     /// What it proves: the rest of a sentence that begins with the name.
     public let statement: String
+    /// One line of a report.
     public var description: String { "\(name.rawValue): \(statement)" }
 
     init(_ name: Name, _ statement: String) {
@@ -37,8 +39,11 @@ public struct Link: Equatable, Sendable, CustomStringConvertible {
 
 /// The first link that does not hold.
 public struct BrokenLink: Error, Equatable, Sendable, CustomStringConvertible {
+    /// Which link it is.
     public let name: Link.Name
+    /// Why it does not hold: the rest of a sentence that begins with the name.
     public let reason: String
+    /// One line of a report.
     public var description: String { "\(name.rawValue): \(reason)" }
 
     init(_ name: Link.Name, _ reason: String) {

@@ -5,6 +5,7 @@ import TPMWire
 public enum PCRBank: String, CaseIterable, Comparable, Sendable {
     case sha1, sha256, sha384, sha512
 
+    /// By the size of their digests.
     public static func < (a: Self, b: Self) -> Bool { a.digestSize < b.digestSize }
     /// Bytes of a digest.
     public var digestSize: Int { hash.digestSize }
@@ -30,15 +31,19 @@ public enum PCRBank: String, CaseIterable, Comparable, Sendable {
 
 /// One PCR of one bank; "sha256:7" in text.
 public struct PCRIndex: Hashable, Comparable, Sendable, CustomStringConvertible {
+    /// Which bank it is in.
     public let bank: PCRBank
     /// 0 to 23
     public let number: Int
 
+    /// - Parameter number: 0 to 23
     public init(_ bank: PCRBank, _ number: Int) {
         self.bank = bank
         self.number = number
     }
+    /// “sha256:7”
     public var description: String { "\(bank.rawValue):\(number)" }
+    /// By bank, then by number.
     public static func < (a: Self, b: Self) -> Bool { (a.bank, a.number) < (b.bank, b.number) }
 }
 
@@ -47,7 +52,9 @@ public typealias PCRValues = [PCRIndex: [UInt8]]
 
 /// Input that is not what it should be.
 public struct FormatError: Error, Equatable, Sendable, CustomStringConvertible {
+    /// A sentence's middle: what it is not.
     public let description: String
+    /// - Parameter description: in words.
     public init(_ description: String) { self.description = description }
 }
 
@@ -116,6 +123,7 @@ public struct PCRChoice: Sendable, CustomStringConvertible {
 
     package init(_ selections: [PCRSelection]) { self.selections = selections }
 
+    /// Reads the words: “sha256:0,1,7”.
     public init(_ text: String) throws(FormatError) {
         var selections: [PCRSelection] = []
         for part in text.split(separator: "+", omittingEmptySubsequences: false) {
@@ -129,6 +137,7 @@ public struct PCRChoice: Sendable, CustomStringConvertible {
         self.selections = selections
     }
 
+    /// The words that `init(_:)` reads.
     public var description: String {
         selections.map { "\(PCRBank($0.hash).rawValue):" + $0.pcrs.map(String.init).joined(separator: ",") }.joined(separator: "+")
     }
@@ -139,6 +148,7 @@ public struct PCRChoice: Sendable, CustomStringConvertible {
         return PCRChoice(byBank.map { PCRSelection($0.key.hash, pcrs: $0.value.map(\.number)) })
     }
 
+    /// The PCRs, in the order of the choice.
     public var indices: [PCRIndex] { selections.flatMap { one in one.pcrs.map { PCRIndex(PCRBank(one.hash), $0) } } }
 }
 

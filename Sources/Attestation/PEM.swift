@@ -1,5 +1,6 @@
 // PEM and base64 (RFC 7468, RFC 4648), as certificates travel in text.
 
+/// Texts that carry DER objects.
 public enum PEM {
     private static let alphabet = Array("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/".utf8)
 

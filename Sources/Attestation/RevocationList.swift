@@ -2,6 +2,7 @@
 import TPMCrypto
 import TPMWire
 
+/// A list of revoked certificates, decoded; not yet checked against its maker's key.
 public struct RevocationList: Sendable {
     /// The contents of the revoked certificates' serial numbers.
     public let serials: Set<[UInt8]>
