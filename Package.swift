@@ -39,18 +39,20 @@ let package = Package(
         .systemLibrary(name: "CCrypto", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
         .target(name: "CLibcryptoCore", cSettings: [.define("PARATPM_STATIC", .when(configuration: .release))]),
         .systemLibrary(name: "CTSS2", pkgConfig: "tss2-tctildr", providers: [.apt(["libtss2-dev"])]),
+        .systemLibrary(name: "CSeccomp", pkgConfig: "libseccomp", providers: [.apt(["libseccomp-dev"])]),
         library("Wire"),
 
         // Floor 1: the TPM's language, and our own between processes.
         library("TPMWire", ["Wire"]),
         library("IPC", ["Wire", "CSystem"]),
+        library("Sandbox", ["CSystem", "CSeccomp"]),
 
         // Floor 2: cryptography, the hypervisor's protocol, the whole system on one page.
         // CryptoBase keeps libcrypto's big numbers, and their 350 kB of tables, out of processes that only hash and sign in.
         library("CryptoBase", ["TPMWire", "CCrypto"]),
         library("TPMCrypto", ["CryptoBase"]),
         library("ControlChannel", ["Wire"]),
-        library("SystemMap", ["TPMWire", "IPC"]),
+        library("SystemMap", ["TPMWire", "IPC", "Sandbox"]),
 
         // Floor 3: the guest's TPM, and the arithmetic of policy sessions.
         library("EnhancedAuthorization", ["TPMWire", "TPMCrypto", "SystemMap"]),
@@ -85,6 +87,10 @@ let package = Package(
         .executableTarget(name: "paratpm-bench", dependencies: ["TPMWire", "TPMCrypto", "IPC", "CSystem"]),
 
         .target(name: "RunningService", dependencies: ["GuestIdentity"], path: "Tests/RunningService"),
+        // Enters profiles and tries what they permit and what they do not: for SandboxTests.
+        .target(name: "CAttempts", path: "Tests/CAttempts"),
+        .executableTarget(name: "paratpm-confined", dependencies: ["SystemMap", "CSeccomp", "CAttempts"], path: "Tests/Confined"),
+        .testTarget(name: "SandboxTests", dependencies: ["SystemMap", "RunningService"]),
         .testTarget(name: "WireTests", dependencies: ["Wire", "TPMWire"]),
         .testTarget(name: "IPCTests", dependencies: ["IPC", "CSystem", "SystemMap"]),
         .testTarget(name: "TPMCryptoTests", dependencies: ["CryptoBase", "TPMCrypto"]),

@@ -94,10 +94,6 @@ int csystem_fcntl(int fd, int command, int argument) { return fcntl(fd, command,
 int csystem_open(const char *path, int flags, mode_t mode) { return open(path, flags | O_CLOEXEC, mode); }
 int csystem_openat(int dir, const char *path, int flags, mode_t mode) { return openat(dir, path, flags | O_CLOEXEC, mode); }
 
-int csystem_harden(void) {
-    if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0) return -1;
-    return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-}
 int csystem_die_with_parent(int signal) { return prctl(PR_SET_PDEATHSIG, signal, 0, 0, 0); }
 int csystem_set_name(const char *name) { return prctl(PR_SET_NAME, name, 0, 0, 0); }
 

@@ -19,16 +19,19 @@ package enum DeviceDaemon {
         Daemon(
             .device, .device, summary: "The only process of paratpm that talks to the TPM.",
             options: [chip, hostHandle, ownerAuth, .policyUser]
-        ).main { (arguments) throws(Failure) in
+        ).main(profile: { .device($0.instance, chip: address($0).access) }) { (arguments) throws(Failure) in
             let device = try Device(try configuration(arguments))
             return DeviceService(device, arguments.instance, policyUser: try arguments.policyUser()).service
         }
     }
 
-    static func configuration(_ arguments: DaemonArguments) throws(Failure) -> DeviceConfiguration {
+    private static func address(_ arguments: DaemonArguments) -> ChipAddress {
         let environment = getenv("PARATPM_CHIP").map { String(cString: $0) }
-        let address = arguments[chip] ?? environment ?? ChipAddress.standard
-        var configuration = DeviceConfiguration(instance: arguments.instance, chip: ChipAddress(address))
+        return ChipAddress(arguments[chip] ?? environment ?? ChipAddress.standard)
+    }
+
+    static func configuration(_ arguments: DaemonArguments) throws(Failure) -> DeviceConfiguration {
+        var configuration = DeviceConfiguration(instance: arguments.instance, chip: address(arguments))
         if let text = arguments[hostHandle] { configuration.hostHandle = try persistentHandle(text) }
         if let path = arguments[ownerAuth] ?? credential("paratpm-owner-auth") { configuration.ownerAuth = try readAuth(path) }
         return configuration

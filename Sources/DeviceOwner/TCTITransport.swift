@@ -1,4 +1,5 @@
 // A chip of any kind through libtss2's TCTI loader.
+import CSystem
 import CTSS2
 import Glibc
 
@@ -18,6 +19,8 @@ final class TCTITransport: Transport {
         calls = UnsafeRawPointer(context).assumingMemoryBound(to: TSS2_TCTI_CONTEXT_COMMON_V1.self).pointee
         self.context = context
         guard calls.transmit != nil, calls.receive != nil else { throw .gone("the TCTI “\(configuration)” is incomplete") }
+        // Its library stays when the context goes: a confined process, whose chip comes back, loads no code.
+        csystem_keep_loaded(unsafeBitCast(calls.transmit, to: UnsafeRawPointer?.self))
     }
 
     deinit {

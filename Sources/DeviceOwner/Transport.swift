@@ -2,6 +2,7 @@
 import CSystem
 import Glibc
 import IPC
+import Sandbox
 import SystemMap
 import TPMWire
 import Wire
@@ -46,6 +47,16 @@ package enum ChipAddress: Sendable, Equatable, CustomStringConvertible {
         switch self {
         case .stream(let place): Self.streamPrefix + place
         case .tcti(let configuration): configuration
+        }
+    }
+
+    /// What the process needs in order to reach it again when it was lost.
+    package var access: Profile.ChipAccess {
+        let node = "device:"
+        return switch self {
+        case .stream(let place): place.contains("/") ? .unix : .network
+        case .tcti(let configuration) where configuration.hasPrefix(node): .node(String(configuration.dropFirst(node.count)))
+        case .tcti: .network
         }
     }
 

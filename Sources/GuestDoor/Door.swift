@@ -2,6 +2,7 @@
 import ControlChannel
 import CSystem
 import Glibc
+import GuestIdentity
 import IPC
 import SystemMap
 
@@ -27,7 +28,7 @@ final class Door {
     }
 
     private enum Source {
-        case signals, watchdog, listener, proxy, dataDone, listenerDone
+        case signals, watchdog, spawner, listener, proxy, dataDone, listenerDone
         case client(Client)
         case service(ServiceName)
     }
@@ -41,6 +42,8 @@ final class Door {
     private var lostServices: [ServiceName: Retry] = [:]
     private var lostProxy: Retry?
     private var isFinished = false
+    /// Why it cannot go on.
+    private var failure: Failure?
 
     init(_ guest: RunningGuest, control: OpenEndpoint?, signals: Descriptor, manager: ServiceManager) {
         self.guest = guest
@@ -56,7 +59,8 @@ final class Door {
     }
 
     /// Until a signal, SHUTDOWN, or the end of the last client where that was asked for.
-    func run() {
+    /// - Throws: what keeps it from going on.
+    func run() throws(Failure) {
         while !isFinished {
             let sources = watched
             var polled = sources.map { pollfd(fd: $0.1.raw, events: Int16(POLLIN), revents: 0) }
@@ -66,10 +70,12 @@ final class Door {
             }
             keepTime()
         }
+        if let failure { throw failure }
     }
 
     private var watched: [(Source, Descriptor)] {
         var sources: [(Source, Descriptor)] = [(.signals, signals)]
+        sources.append((.spawner, guest.spawner.descriptor))
         if let watchdog { sources.append((.watchdog, watchdog)) }
         if let proxy = guest.proxy { sources.append((.proxy, proxy.descriptor)) }
         if let done = guest.dataDone { sources.append((.dataDone, done)) }
@@ -84,6 +90,7 @@ final class Door {
     private func handle(_ source: Source, _ descriptor: Descriptor) {
         switch source {
         case .signals: if csystem_signal_read(signals.raw) != 0 { isFinished = true }
+        case .spawner: loseSpawner()
         case .watchdog: manager.answer(descriptor)
         case .listener: acceptClient()
         case .proxy: loseProxy()
@@ -115,6 +122,12 @@ final class Door {
     private func loseProxy() {
         let soon = now + Self.retryMin
         if !guest.replaceProxy() { lostProxy = Retry(next: soon, delay: Self.retryMin) }
+    }
+
+    /// Its proxies died with it, and a confined door can start none: another door has to take over.
+    private func loseSpawner() {
+        failure = Failure(.software, "its spawner is gone, and with it the proxy")
+        isFinished = true
     }
 
     private func lose(_ service: ServiceName) {

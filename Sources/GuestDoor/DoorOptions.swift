@@ -56,6 +56,8 @@ package struct DoorOptions: Equatable, Sendable {
     package var runAs: String?
     /// PTM_CONFIG_FLAG_…: keys for the state that swtpm's user named.
     package var keyFlags: UInt32 = 0
+    /// Told so in so many words: to start where the kernel cannot confine the process.
+    package var allowsUnconfined = false
 
     package init(guest: Guest) { self.guest = guest }
 }

@@ -4,6 +4,7 @@ import CSystem
 import Glibc
 import GuestIdentity
 import IPC
+import Sandbox
 import SystemMap
 
 package enum GuestDoor {
@@ -36,7 +37,9 @@ package enum GuestDoor {
                 var status = stat()
                 let isThere = stat(GuestHome.statePath(guest), &status) == 0 && status.st_size > 0
                 print(SwtpmTexts.states(isThere ? Int(status.st_size) : nil))
-            case .run(let options):
+            case .run(var options):
+                // swtpm's command line has no option for it.
+                if name != nil { options.allowsUnconfined = getenv("PARATPM_ALLOW_UNCONFINED") != nil }
                 if options.isDaemon && !Background.isHere { try Background.start() }
                 if let name { csystem_set_name(name) }
                 try run(options)
@@ -48,8 +51,9 @@ package enum GuestDoor {
         exit(0)
     }
 
-    /// Acquire, confine, listen, say ready, serve, clean up.
+    /// Acquire, confine, listen, serve, clean up.
     private static func run(_ options: DoorOptions) throws(Failure) {
+        try checkConfinable(allowsUnconfined: options.allowsUnconfined)
         if options.isDaemon { Background.leaveTerminal() }
         if let user = options.runAs { try Surroundings.become(user) }
         if let file = options.logFile { try Surroundings.redirectLog(file) }
@@ -58,7 +62,8 @@ package enum GuestDoor {
         let manager = ServiceManager()
         guard signals.raw >= 0 else { throw Failure(.software, "cannot watch signals: \(describe(errno: errno))") }
         let instance = Instance.chosen(options.directory)
-        let executable = try findProxy()
+        // Before there is any secret that it could inherit.
+        let spawner = try ProxySpawner(executable: try findProxy(), allowsUnconfined: options.allowsUnconfined)
         try Broker.probe(instance)
         let home = try GuestHome.open(options.guest, instance)
         let state = try home.openState(mode: options.stateMode)
@@ -67,11 +72,10 @@ package enum GuestDoor {
         defer { files.remove() }
         let control = try options.control.map { (endpoint) throws(Failure) in try files.open(endpoint) }
         let data = try options.data.map { (endpoint) throws(Failure) in try files.open(endpoint) }
-        guard csystem_harden() == 0 else { throw Failure(.software, "cannot confine itself: \(describe(errno: errno))") }
         if options.keyFlags != 0 {
             log(.notice, .guest, "the state is always encrypted, under a key that the hardware guards; the keys given are not used")
         }
-        let guest = RunningGuest(options, Broker(instance, home), state: state, executable: executable)
+        let guest = RunningGuest(options, Broker(instance, home), state: state, spawner: spawner)
         try guest.start()
         let door = Door(guest, control: control, signals: signals, manager: manager)
         // Power first: a client that waits at the socket already must find the TPM on.
@@ -80,9 +84,12 @@ package enum GuestDoor {
         if let target = options.pidFile { try files.writePID(target) }
         if options.isDaemon { Background.ready(keepsLog: options.logFile != nil) }
         csystem_return_free_memory()
+
+        try confine(.guest(removing: files.directories), .guest, allowsUnconfined: options.allowsUnconfined)
+
         manager.ready()
-        door.run()
-        manager.stopping()
+        defer { manager.stopping() }
+        try door.run()
         guest.end()
     }
 }
@@ -100,6 +107,10 @@ private final class FilesToRemove {
     func writePID(_ target: DoorOptions.Target) throws(Failure) {
         try Surroundings.writePID(target)
         if case .path(let path) = target { paths.append(path) }
+    }
+
+    var directories: [String] {
+        Set(paths.map { path in path.lastIndex(of: "/").map { String(path[...$0]) } ?? "." }).sorted()
     }
 
     func remove() { for path in paths { unlink(path) } }

@@ -29,7 +29,10 @@ struct OpenEndpoint {
             descriptor = try inherited(raw)
             isListening = false
         }
-        if isListening { setNonBlocking(descriptor) }
+        if isListening {
+            setNonBlocking(descriptor)
+            setNoDelay(descriptor)
+        }
     }
 }
 
@@ -39,6 +42,12 @@ private func failure(_ doing: String, _ what: String) -> Failure {
 
 private func setNonBlocking(_ descriptor: Descriptor) {
     _ = csystem_fcntl(descriptor.raw, F_SETFL, csystem_fcntl(descriptor.raw, F_GETFL, 0) | O_NONBLOCK)
+}
+
+/// Connections inherit it from their listener. On a Unix socket it is an error that means nothing.
+private func setNoDelay(_ descriptor: Descriptor) {
+    var on: Int32 = 1
+    setsockopt(descriptor.raw, Int32(IPPROTO_TCP), TCP_NODELAY, &on, socklen_t(MemoryLayout<Int32>.size))
 }
 
 private func inherited(_ raw: Int32) throws(Failure) -> Descriptor {

@@ -13,6 +13,8 @@ package enum NativeArguments {
           --dir DIR        the instance's directory (else PARATPM_DIR, else the system's)
           --ctrl PATH      the control socket (default: control.sock in the guest's directory,
                            or the socket that the service manager passes)
+          --allow-unconfined
+                           start even where the kernel cannot confine the process
           --help, --version
         """
 
@@ -21,10 +23,15 @@ package enum NativeArguments {
     ///   - activated: whether the service manager passed a listening socket (LISTEN_FDS).
     package static func parse(_ arguments: [String], activated: Bool) throws(UsageError) -> DoorCommand {
         var values: [String: String] = [:]
+        var allowsUnconfined = false
         var rest = arguments[...]
         while let argument = rest.popFirst() {
             if argument == "--help" { return .print(usage) }
             if argument == "--version" { return .print("\(Role.guest.rawValue) \(paratpmVersion)") }
+            if argument == allowUnconfinedOption {
+                allowsUnconfined = true
+                continue
+            }
             let parts = argument.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false).map(String.init)
             guard let name = parts.first, ["--name", "--dir", "--ctrl"].contains(name) else {
                 throw refused("unknown argument \(printable(argument))")
@@ -34,7 +41,9 @@ package enum NativeArguments {
         }
         guard let text = values["--name"] else { throw refused("--name is missing") }
         guard let name = GuestName(text) else { throw refused("\(printable(text)) is not a guest's name") }
-        return .run(options(name, values, activated: activated))
+        var options = options(name, values, activated: activated)
+        options.allowsUnconfined = allowsUnconfined
+        return .run(options)
     }
 
     private static func options(_ name: GuestName, _ values: [String: String], activated: Bool) -> DoorOptions {

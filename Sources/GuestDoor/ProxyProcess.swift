@@ -10,21 +10,20 @@ final class ProxyProcess {
     /// chip needs many seconds for an RSA key.
     private static let patience = 120
 
+    private let spawner: ProxySpawner
     private let channel: Channel
     private let pid: pid_t
     var descriptor: Descriptor { channel.descriptor }
 
     /// - Parameter state: the guest's state file, open and locked.
-    init(executable: String, state: Descriptor) throws(Failure) {
+    init(_ spawner: ProxySpawner, state: Descriptor) throws(Failure) {
+        self.spawner = spawner
         guard let (ours, theirs) = try? Descriptor.pair() else {
             throw Failure(.software, "cannot make a socket pair: \(describe(errno: errno))")
         }
-        // What the log needs to know of the service manager, and nothing else.
-        let environment = getenv("JOURNAL_STREAM").map { ["JOURNAL_STREAM=" + String(cString: $0)] } ?? []
-        pid = spawn(
-            executable, [Role.proxy.rawValue], environment,
-            descriptors: [(theirs, ProxyCalls.Inherited.door), (state, ProxyCalls.Inherited.state)], deathSignal: SIGKILL)
-        guard pid > 0 else { throw Failure(.software, "cannot start \(executable): \(describe(errno: errno))") }
+        do throws(IPCError) { pid = try spawner.start([theirs, state]) } catch {
+            throw Failure(.software, "cannot start a proxy: \(text(error))")
+        }
         channel = Channel(ours)
         setPatience(Self.patience)
     }
@@ -47,20 +46,13 @@ final class ProxyProcess {
 
     /// Ends the process, however it does, and says how in words.
     func bury() -> String {
-        var status: Int32 = 0
-        for _ in 0..<50 {
-            if waitpid(pid, &status, WNOHANG) == pid { return Self.text(status) }
-            if !isGone { break }
-            usleep(1000)
-        }
-        kill(pid, SIGKILL)
-        while waitpid(pid, &status, 0) < 0 && errno == EINTR {}
-        return Self.text(status)
-    }
-
-    private static func text(_ status: Int32) -> String {
+        guard let status = try? spawner.bury(pid, isDying: isGone) else { return "with its spawner" }
         let signal = status & 0x7F
-        return signal == 0 ? "exit code \(status >> 8 & 0xFF)" : "signal \(signal)"
+        switch signal {
+        case 0: return "exit code \(status >> 8 & 0xFF)"
+        case SIGSYS: return "signal \(signal): a system call that its profile does not permit"
+        default: return "signal \(signal)"
+        }
     }
 }
 

@@ -12,7 +12,7 @@ final class RunningGuest {
     let options: DoorOptions
     let broker: Broker
     private let state: Descriptor
-    private let executable: String
+    let spawner: ProxySpawner
 
     private(set) var proxy: ProxyProcess?
     private(set) var isPowered = false
@@ -27,11 +27,11 @@ final class RunningGuest {
     private(set) var dataDone: Descriptor?
     private(set) var listenerDone: Descriptor?
 
-    init(_ options: DoorOptions, _ broker: Broker, state: Descriptor, executable: String) {
+    init(_ options: DoorOptions, _ broker: Broker, state: Descriptor, spawner: ProxySpawner) {
         self.options = options
         self.broker = broker
         self.state = state
-        self.executable = executable
+        self.spawner = spawner
     }
 
     var hasData: Bool { data != nil }
@@ -40,7 +40,7 @@ final class RunningGuest {
 
     func start() throws(Failure) {
         for service in ServiceName.allCases where !broker.isConnected(service) { try broker.connect(service) }
-        let proxy = try ProxyProcess(executable: executable, state: state)
+        let proxy = try ProxyProcess(spawner, state: state)
         self.proxy = proxy
         for service in ServiceName.allCases { try giveChannel(service, to: proxy) }
     }

@@ -2,6 +2,7 @@
 import CSystem
 import Glibc
 import IPC
+import Sandbox
 import SystemMap
 
 package let paratpmVersion = "0.1.0"
@@ -27,6 +28,8 @@ package struct DaemonOption: Sendable {
 /// A command line, understood.
 package struct DaemonArguments: Sendable {
     package let instance: Instance
+    /// Told so in so many words: to start where the kernel cannot confine the process.
+    package let allowsUnconfined: Bool
     private let values: [String: String]
     package let manager = ServiceManager()
 
@@ -44,11 +47,16 @@ package struct DaemonArguments: Sendable {
     /// `--name VALUE` and `--name=VALUE`; anything else is an error of usage.
     static func parse(_ arguments: [String], options: [DaemonOption]) throws(Failure) -> Request {
         var values: [String: String] = [:]
+        var allowsUnconfined = false
         let known = Set(options.map(\.name) + ["--dir"])
         var rest = arguments[...]
         while let argument = rest.popFirst() {
             if argument == "--help" { return .help }
             if argument == "--version" { return .version }
+            if argument == allowUnconfinedOption {
+                allowsUnconfined = true
+                continue
+            }
             let parts = argument.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false).map(String.init)
             guard let name = parts.first, known.contains(name) else {
                 throw Failure(.usage, "unknown argument \(printable(argument)); see --help")
@@ -58,7 +66,8 @@ package struct DaemonArguments: Sendable {
             }
             guard values.updateValue(value, forKey: name) == nil else { throw Failure(.usage, "\(name) is given twice") }
         }
-        return .run(DaemonArguments(instance: Instance.chosen(values["--dir"]), values: values))
+        return .run(DaemonArguments(
+            instance: Instance.chosen(values["--dir"]), allowsUnconfined: allowsUnconfined, values: values))
     }
 }
 
@@ -108,14 +117,18 @@ package struct Daemon: Sendable {
     }
 
     /// A daemon's whole life.
-    /// - Parameter acquire: opens what the service needs and cannot open later.
-    package func main<State>(acquire: (DaemonArguments) throws(Failure) -> Service<State>) -> Never {
+    /// - Parameters:
+    ///   - profile: what the process may do from then on.
+    ///   - acquire: opens what the service needs and cannot open later.
+    package func main<State>(
+        profile: (DaemonArguments) -> Profile, acquire: (DaemonArguments) throws(Failure) -> Service<State>
+    ) -> Never {
         Failure.role = role
         do throws(Failure) {
             switch try DaemonArguments.parse(Array(CommandLine.arguments.dropFirst()), options: options) {
             case .help: print(usage)
             case .version: print("\(role.rawValue) \(paratpmVersion)")
-            case .run(let arguments): try run(arguments, acquire)
+            case .run(let arguments): try run(arguments, profile(arguments), acquire)
             }
         } catch {
             Failure.report(error)
@@ -125,40 +138,49 @@ package struct Daemon: Sendable {
     }
 
     private func run<State>(
-        _ arguments: DaemonArguments, _ acquire: (DaemonArguments) throws(Failure) -> Service<State>
+        _ arguments: DaemonArguments, _ profile: Profile, _ acquire: (DaemonArguments) throws(Failure) -> Service<State>
     ) throws(Failure) {
         let instance = arguments.instance
+        try checkConfinable(allowsUnconfined: arguments.allowsUnconfined)
         // What others send to a closed pipe is an error code here, not a signal; TCTIs write without MSG_NOSIGNAL.
         signal(SIGPIPE, SIG_IGN)
         let signals = Descriptor(owning: csystem_signalfd([SIGTERM, SIGINT], 2))
         guard signals.raw >= 0 else { throw .system(.software, "watch", "signals") }
         try Files.makeDirectory(instance.socketDirectory(self.service), mode: 0o755)
+        try Files.makeDirectory(instance.registryDirectory, mode: 0o755)
         let socket = instance.socket(self.service)
         guard (try? Channel.connect(socket)) == nil else {
             throw Failure(.unavailable, "\(socket) is served already: another \(role.rawValue) runs for this instance")
         }
         let service = try acquire(arguments)
-        guard csystem_harden() == 0 else { throw .system(.software, "confine", role.rawValue) }
-        let server = try listen(service, at: socket)
+        let listener = try bind(socket)
+        let watchdog = arguments.manager.watchdogTimer()
+
+        try confine(profile, role, allowsUnconfined: arguments.allowsUnconfined)
+
+        let server = try listen(service, on: listener)
         server.watch(signals) { csystem_signal_read(signals.raw) == 0 }
         let manager = arguments.manager
-        if let timer = manager.watchdogTimer() {
-            server.watch(timer) {
-                manager.answer(timer)
+        if let watchdog {
+            server.watch(watchdog) {
+                manager.answer(watchdog)
                 return true
             }
         }
         manager.ready()
         server.run()
         manager.stopping()
-        unlink(socket)
     }
 
-    private func listen<State>(_ service: Service<State>, at path: String) throws(Failure) -> Server<ServiceConnection<State>> {
+    /// The socket stays when the process ends, as none may remove it that is confined; the next one takes its place.
+    private func bind(_ path: String) throws(Failure) -> Descriptor {
         // Everyone may knock; what a connection may do follows from its introduction.
-        guard let listener = try? IPC.listen(at: path, mode: 0o666) else {
-            throw .system(.cannotCreate, "listen at", path)
-        }
+        guard let socket = try? bindSocket(at: path, mode: 0o666) else { throw .system(.cannotCreate, "listen at", path) }
+        return socket
+    }
+
+    private func listen<State>(_ service: Service<State>, on listener: Descriptor) throws(Failure) -> Server<ServiceConnection<State>> {
+        guard (try? IPC.listen(on: listener)) != nil else { throw .system(.cannotCreate, "listen at", self.service.rawValue) }
         return Server(
             listener: listener, routes: service.routes, limits: service.limits, welcome: service.welcome,
             farewell: service.farewell)
@@ -172,7 +194,7 @@ package struct Daemon: Sendable {
         }
         return ([
             "usage: \(role.rawValue) [options]", summary, "",
-        ] + lines + ["  --help, --version"]).joined(separator: "\n")
+        ] + lines + ["  \(allowUnconfinedOption)        start even where the kernel cannot confine the process", "  --help, --version"]).joined(separator: "\n")
     }
 }
 

@@ -17,7 +17,11 @@ final class GuestTPM {
         case ready(VirtualTPM)
     }
     private let port: DoorPort
+    /// Held open for the file.
     private let state: Descriptor
+    private let file: StateFile
+    /// The state file's path, for the log: the proxy was only given its descriptor.
+    private let stateName: String
     private var condition = Condition.incomplete
     private var isPowered = false
     private var lastCommand: UInt32 = 0
@@ -28,6 +32,8 @@ final class GuestTPM {
     init(_ port: DoorPort, state: Descriptor, limits: Limits = Limits()) {
         self.port = port
         self.state = state
+        file = StateFile(descriptor: state.raw)
+        stateName = Self.name(of: state)
         self.limits = limits
     }
 
@@ -119,7 +125,7 @@ final class GuestTPM {
         let pcrs = PCRAdapter(port)
         let policy = PolicyAdapter(port.policy)
         do {
-            let store = try Journal(descriptor: state.raw, key: Secret(kdfa(.sha256, key: secret.bytes, label: "STATE", bits: 256)))
+            let store = try Journal(file, key: Secret(kdfa(.sha256, key: secret.bytes, label: "STATE", bits: 256)))
             let tpm = try VirtualTPM(
                 device: device, pcrs: pcrs, policy: policy, store: store, clock: BootClock(), secret: secret, limits: limits)
             tpm.host = HostAdapter(device: port.device, policy: port.policy)
@@ -132,13 +138,12 @@ final class GuestTPM {
         return VirtualTPM(withoutState: device, pcrs: pcrs, policy: policy, clock: BootClock(), limits: limits)
     }
 
-    /// The state file's path, for the log: the proxy was only given its descriptor.
-    private var stateName: String {
+    private static func name(of file: Descriptor) -> String {
         var path = [UInt8](repeating: 0, count: Int(PATH_MAX))
         let count = path.withUnsafeMutableBufferPointer { buffer in
             // SAFETY: readlink writes no more than the buffer's size, and CChar has the layout of UInt8.
             buffer.withMemoryRebound(to: CChar.self) { bound in
-                bound.baseAddress.map { readlink("/proc/self/fd/\(state.raw)", $0, buffer.count) } ?? -1
+                bound.baseAddress.map { readlink("/proc/self/fd/\(file.raw)", $0, buffer.count) } ?? -1
             }
         }
         return count > 0 ? String(decoding: path[..<count], as: UTF8.self) : Instance.stateFile

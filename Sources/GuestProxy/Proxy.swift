@@ -2,6 +2,7 @@
 import CSystem
 import Glibc
 import IPC
+import Sandbox
 import SystemMap
 import TPMWire
 import Wire
@@ -28,9 +29,11 @@ package final class Proxy {
         csystem_return_large_blocks(128 * 1024)
         let proxy = Proxy(
             door: Descriptor(owning: ProxyCalls.Inherited.door), state: Descriptor(owning: ProxyCalls.Inherited.state))
-        guard csystem_harden() == 0 else {
-            log(.error, .proxy, "cannot confine itself: \(describe(errno: errno))")
-            exit(70)
+        do throws(SandboxError) {
+            try Profile.proxy.confine(.proxy, allowsUnconfined: CommandLine.arguments.contains(allowUnconfinedOption))
+        } catch {
+            log(.error, .proxy, error.description)
+            exit(EX_UNAVAILABLE)
         }
         proxy.serve()
         exit(0)
@@ -79,8 +82,6 @@ package final class Proxy {
         guard let listener else { return }
         let raw = csystem_accept(listener.descriptor.raw, 0)
         guard raw >= 0 else { return }
-        var on: Int32 = 1
-        setsockopt(raw, Int32(IPPROTO_TCP), TCP_NODELAY, &on, socklen_t(MemoryLayout<Int32>.size))
         data = DataConnection(Descriptor(owning: raw), allowsHeader: true)
         done = listener.done
     }

@@ -4,12 +4,19 @@ import Glibc
 /// An open file or block device. Tests put one in its place that can lose power.
 package class StateFile {
     private let descriptor: Int32
+    /// Measured before the process confined itself; an errno where that went wrong.
+    private let measured: Result<(bytes: Int, isFixed: Bool), JournalError>
 
-    /// - Parameter descriptor: open for reading and writing; it stays the caller's.
-    package init(descriptor: Int32) { self.descriptor = descriptor }
+    /// - Parameter descriptor: open for reading and writing, and nobody else's to write; it stays the caller's.
+    package init(descriptor: Int32) {
+        self.descriptor = descriptor
+        measured = Result { () throws(JournalError) in try Self.measure(descriptor) }
+    }
 
-    /// Bytes that the file has, or the block device, whose size is not ours to choose.
-    package func size() throws(JournalError) -> (bytes: Int, isFixed: Bool) {
+    /// Bytes that the file had when this began, or the block device, whose size is not ours to choose.
+    package func size() throws(JournalError) -> (bytes: Int, isFixed: Bool) { try measured.get() }
+
+    private static func measure(_ descriptor: Int32) throws(JournalError) -> (bytes: Int, isFixed: Bool) {
         var status = stat()
         guard fstat(descriptor, &status) == 0 else { throw .io("read the size of", errno) }
         guard status.st_mode & S_IFMT == S_IFBLK else { return (Int(status.st_size), false) }

@@ -156,8 +156,8 @@ package final class Server<C: Connection> {
     }
 }
 
-/// A listening SOCK_SEQPACKET socket at `path`, replacing a stale one. Mode in octal, as chmod takes it.
-package func listen(at path: String, mode: mode_t) throws(IPCError) -> Descriptor {
+/// A SOCK_SEQPACKET socket at `path`, replacing a stale one; `listen(on:)` lets callers in. Mode in octal, as chmod takes it.
+package func bindSocket(at path: String, mode: mode_t) throws(IPCError) -> Descriptor {
     let raw = socket(AF_UNIX, Int32(SOCK_SEQPACKET.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
     guard raw >= 0 else { throw .system(errno) }
     let descriptor = Descriptor(owning: raw)
@@ -165,6 +165,10 @@ package func listen(at path: String, mode: mode_t) throws(IPCError) -> Descripto
     let old = umask(0o777 & ~mode)
     defer { umask(old) }
     guard let bound = withUnixAddress(path, { bind(raw, $0, $1) }) else { throw .system(ENAMETOOLONG) }
-    guard bound == 0, Glibc.listen(raw, 128) == 0 else { throw .system(errno) }
+    guard bound == 0 else { throw .system(errno) }
     return descriptor
+}
+
+package func listen(on socket: Descriptor) throws(IPCError) {
+    guard Glibc.listen(socket.raw, 128) == 0 else { throw .system(errno) }
 }

@@ -4,7 +4,9 @@ import PCRStore
 
 @main enum Main {
     static func main() {
-        Daemon(.pcr, .pcr, summary: "Holds the virtual PCRs of all guests.", options: [.policyUser]).main { (arguments) throws(Failure) in
+        Daemon(.pcr, .pcr, summary: "Holds the virtual PCRs of all guests.", options: [.policyUser]).main(
+            profile: { .pcr($0.instance) }
+        ) { (arguments) throws(Failure) in
             PCRServer(arguments.instance, policyUser: try arguments.policyUser()).service
         }
     }

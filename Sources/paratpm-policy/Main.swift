@@ -4,7 +4,9 @@ import PolicyChecker
 
 @main enum Main {
     static func main() {
-        Daemon(.policy, .policy, summary: "Checks the guests' policy sessions.").main { (arguments) throws(Failure) in
+        Daemon(.policy, .policy, summary: "Checks the guests' policy sessions.").main(
+            profile: { .policy($0.instance) }
+        ) { (arguments) throws(Failure) in
             PolicyServer(arguments.instance, try Gate.acquire(arguments.instance)).service
         }
     }

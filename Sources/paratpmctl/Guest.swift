@@ -36,6 +36,8 @@ struct Guest: ParsableCommand {
         @Option(help: ArgumentHelp(
             "The control socket that QEMU connects to (default: control.sock in the guest's directory).", valueName: "path"))
         var ctrl: String?
+        @Flag(help: "Start even where the kernel cannot confine the processes.")
+        var allowUnconfined = false
 
         func run() throws {
             guard !options.instance.isSystem else {
@@ -43,6 +45,7 @@ struct Guest: ParsableCommand {
             }
             let door = try Programs.own(.guest)
             let arguments = options.arguments + ["--name", name.text] + (ctrl.map { ["--ctrl", $0] } ?? [])
+                + (allowUnconfined ? [allowUnconfinedOption] : [])
             _ = withCStrings([door] + arguments) { execv(door, $0) }
             throw Failure.system(.unavailable, "cannot start \(door)")
         }

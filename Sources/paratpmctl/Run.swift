@@ -20,6 +20,9 @@ struct Run: ParsableCommand {
         "The chip: a TCTI string such as device:/dev/tpm0, or simulated, which starts swtpm.", valueName: "tcti"))
     var chip = "simulated"
 
+    @Flag(help: "Start the services even where the kernel cannot confine them.")
+    var allowUnconfined = false
+
     /// How often, 50 ms apart, the lock is tried: the children of a broker that was killed need a moment.
     private static let lockTries = 20
 
@@ -57,7 +60,7 @@ struct Run: ParsableCommand {
         for role in [Role.device, .pcr, .policy] {
             let chipArguments = role == .device ? ["--chip", address] : []
             programs.append(Program(
-                name: role.rawValue, path: try Programs.own(role), arguments: options.arguments + chipArguments,
+                name: role.rawValue, path: try Programs.own(role), arguments: options.arguments + chipArguments + (allowUnconfined ? [allowUnconfinedOption] : []),
                 readiness: .notifies))
         }
         return programs

@@ -13,7 +13,8 @@ package final class RunningService {
 
     /// - Parameter make: makes the service, in the thread where it lives.
     package init<State>(_ name: ServiceName, in directory: TemporaryInstance, _ make: @escaping () -> Service<State>) throws {
-        let listener = try listen(at: directory.instance.socket(name), mode: 0o600)
+        let listener = try bindSocket(at: directory.instance.socket(name), mode: 0o600)
+        try listen(on: listener)
         let (ours, theirs) = try Descriptor.pair()
         stopper = ours
         let body = Unmanaged.passRetained(

@@ -29,8 +29,7 @@ int csystem_fcntl(int fd, int command, int argument);
 int csystem_open(const char *path, int flags, mode_t mode);
 int csystem_openat(int dir, const char *path, int flags, mode_t mode);
 
-/// No core dumps of secrets, no ptrace by the same user, no new privileges, and death with the parent where asked.
-int csystem_harden(void);
+/// prctl(PR_SET_PDEATHSIG)
 int csystem_die_with_parent(int signal);
 /// Blocks the given signals and returns a descriptor that becomes readable for them; csystem_signal_read takes one (0: none).
 int csystem_signalfd(const int *signals, int count);

@@ -1,0 +1,3 @@
+// libseccomp: from a list of system calls to a filter in the kernel.
+#pragma once
+#include <seccomp.h>
