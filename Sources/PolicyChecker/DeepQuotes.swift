@@ -105,8 +105,10 @@ package final class DeepQuotes {
     /// A guest that asks again and again shall not fill the log.
     private func note(_ why: String, _ guest: GuestID) {
         let now = milliseconds()
-        if let last = rates[guest]?.notedAt, now - last < 10_000 { return }
-        rates[guest, default: Allowance(left: 0, at: now)].notedAt = now
+        var allowance = allowance(guest, DeepQuoteRule(), now)
+        if let last = allowance.notedAt, now - last < 10_000 { return }
+        allowance.notedAt = now
+        rates[guest] = allowance
         log(.warning, .policy, why)
     }
 
