@@ -43,7 +43,10 @@ extension Profile {
     package static func spawner(proxy executable: String) -> Profile {
         var profile = Profile(
             calls: spawning + starting + proxy.calls,
-            files: [.init(executable, [.execute, .read], because: "the one program that it starts")],
+            files: [
+                .init(executable, [.execute, .read], because: "the one program that it starts"),
+                .init("/proc", .read, because: "start-up of that program: the stack's bounds, in /proc/self/maps"),
+            ],
             limits: limits(memory: 128, descriptors: 128))
         #if DEBUG
         profile.calls += dynamicLoading
@@ -241,7 +244,9 @@ extension Profile {
         .init("sigaltstack", because: "start-up: the Swift runtime's report of a crash"),
         .init("gettid", because: "start-up: the Swift runtime's report of a crash"),
         .init("ioctl", .terminalQuestion, because: "start-up: the Swift runtime's report of a crash, in colour or not"),
-        .init("newfstatat", .ofDescriptor, because: "the state file: its kind and size"),
+        .init("newfstatat", because: "start-up: the Swift runtime looks for its reporter of crashes; the state file's kind and size"),
+        .init("openat", .forReading, because: "start-up: the stack's bounds, in /proc/self/maps; Landlock allows nothing else"),
+        .init("read", because: "start-up: the stack's bounds, in /proc/self/maps"),
         .init("fstat", because: "the same, in other versions of the C library"),
         .init("lseek", because: "the state file: a block device's size"),
         .init("close_range", because: "confinement: close-on-exec"),
@@ -253,10 +258,7 @@ extension Profile {
 
     #if DEBUG
     private static let dynamicLoading: [PermittedCall] = [
-        .init("openat", .forReading, because: "debug builds are linked dynamically"),
-        .init("newfstatat", because: "debug builds are linked dynamically"),
         .init("access", because: "debug builds are linked dynamically"),
-        .init("read", because: "debug builds are linked dynamically"),
         .init("mmap", because: "debug builds are linked dynamically: libraries are executable"),
         .init("mprotect", because: "debug builds are linked dynamically"),
     ]

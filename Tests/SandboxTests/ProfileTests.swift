@@ -30,7 +30,7 @@ private let killed = "signal \(SIGSYS)"
         .pcr: ["open": "\(EACCES)"],
         .policy: ["open": "\(EACCES)", "socket": "returned"],
         .guest: ["unlink": "\(EACCES)", "socket": "returned"],
-        .spawner: ["execve": "\(EACCES)", "fork": "returned", "kill": "\(EPERM)"].merging(debugOnly) { $1 },
+        .spawner: ["open": "\(EACCES)", "execve": "\(EACCES)", "fork": "returned", "kill": "\(EPERM)"].merging(debugOnly) { $1 },
     ]
 
     /// The dynamic loader's.
