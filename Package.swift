@@ -27,6 +27,7 @@ let package = Package(
         .executable(name: "paratpm-policy", targets: ["paratpm-policy"]),
         .executable(name: "paratpm-guest", targets: ["paratpm-guest"]),
         .executable(name: "paratpm-proxy", targets: ["paratpm-proxy"]),
+        .executable(name: "paratpm-swtpm", targets: ["paratpm-swtpm"]),
         .executable(name: "paratpmctl", targets: ["paratpmctl"]),
         .library(name: "Attestation", targets: ["Attestation"]),
     ],
@@ -72,6 +73,9 @@ let package = Package(
         library("GuestDoor", ["SystemMap", "ControlChannel", "GuestIdentity", "CryptoBase"]),
         library("GuestProxy", ["SystemMap", "VirtualTPM", "EnhancedAuthorization"]),
 
+        // What swtpm's users find beside it: swtpm_setup and swtpm_ioctl.
+        library("SwtpmTools", ["SystemMap", "ControlChannel", "GuestIdentity", "CSystem"]),
+
         // Floor 5: thin mains.
         // The TCTI loader and the command-line tool are dynamic.
         .executableTarget(name: "paratpm-device", dependencies: ["DeviceOwner"]),
@@ -79,6 +83,7 @@ let package = Package(
         daemon("paratpm-policy", ["PolicyChecker"]),
         daemon("paratpm-guest", ["GuestDoor"]),
         daemon("paratpm-proxy", ["GuestProxy"]),
+        daemon("paratpm-swtpm", ["SwtpmTools"]),
         .executableTarget(
             name: "paratpmctl",
             dependencies: ["GuestIdentity", "Attestation", "ChipClient", "TPMCrypto", .product(name: "ArgumentParser", package: "swift-argument-parser")]),
@@ -96,6 +101,7 @@ let package = Package(
         .testTarget(name: "TPMCryptoTests", dependencies: ["CryptoBase", "TPMCrypto"]),
         .testTarget(name: "ControlChannelTests", dependencies: ["ControlChannel", "GuestDoor"]),
         .testTarget(name: "AttestationTests", dependencies: ["Attestation"]),
+        .testTarget(name: "SwtpmToolsTests", dependencies: ["SwtpmTools"]),
         .testTarget(name: "PolicyTests", dependencies: ["PolicyChecker", "PCRStore", "RunningService"]),
         .testTarget(name: "GateTests", dependencies: ["DeviceOwner", "PCRStore", "PolicyChecker", "Attestation", "RunningService"]),
         .testTarget(name: "PCRStoreTests", dependencies: ["PCRStore", "RunningService"]),

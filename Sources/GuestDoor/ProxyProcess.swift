@@ -59,23 +59,13 @@ final class ProxyProcess {
 /// Where the proxy's executable is: beside the door's own, or on PATH.
 func findProxy() throws(Failure) -> String {
     let name = Role.proxy.rawValue
-    let own = ownExecutable().flatMap { path in path.lastIndex(of: "/").map { String(path[..<$0]) } }
+    let own = Files.ownExecutable().flatMap { path in path.lastIndex(of: "/").map { String(path[..<$0]) } }
     let path = getenv("PATH").map { String(cString: $0) } ?? ""
     for directory in [own ?? ""] + path.split(separator: ":").map(String.init) where directory.hasPrefix("/") {
         let candidate = "\(directory)/\(name)"
         if access(candidate, X_OK) == 0 { return candidate }
     }
     throw Failure(.unavailable, "\(name) is neither beside \(Role.guest.rawValue) nor on PATH; install it")
-}
-
-/// This process's executable, links resolved.
-func ownExecutable() -> String? {
-    var path = [UInt8](repeating: 0, count: Int(PATH_MAX))
-    let count = path.withUnsafeMutableBufferPointer { buffer in
-        // SAFETY: readlink writes no more than the buffer's size, and CChar has the layout of UInt8.
-        buffer.withMemoryRebound(to: CChar.self) { $0.baseAddress.map { readlink("/proc/self/exe", $0, buffer.count) } ?? -1 }
-    }
-    return count > 0 ? String(decoding: path[..<count], as: UTF8.self) : nil
 }
 
 /// csystem_spawn with Swift's strings. Returns the pid, or -1 (errno).

@@ -69,7 +69,7 @@ enum Background {
 
     /// The far end of the pair is the background's alone, so that its death shows at the near one.
     private static func restart() throws(Failure) -> (pid_t, Descriptor) {
-        guard let executable = ownExecutable(), let (ours, theirs) = try? Descriptor.pair(),
+        guard let executable = Files.ownExecutable(), let (ours, theirs) = try? Descriptor.pair(),
             let bytes = try? Files.read("/proc/self/environ", max: 1 << 20)
         else { throw Failure(.software, "cannot go into the background: \(describe(errno: errno))") }
         let environment = bytes.split(separator: 0).map { String(decoding: $0, as: UTF8.self) } + ["\(variable)=\(descriptor)"]

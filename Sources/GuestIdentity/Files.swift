@@ -141,4 +141,14 @@ package enum Files {
         let directory = path[..<slash]
         return (directory.isEmpty ? "/" : String(directory), String(path[path.index(after: slash)...]))
     }
+
+    /// This process's executable, links resolved.
+    package static func ownExecutable() -> String? {
+        var path = [UInt8](repeating: 0, count: Int(PATH_MAX))
+        let count = path.withUnsafeMutableBufferPointer { buffer in
+            // SAFETY: readlink writes no more than the buffer's size, and CChar has the layout of UInt8.
+            buffer.withMemoryRebound(to: CChar.self) { $0.baseAddress.map { readlink("/proc/self/exe", $0, buffer.count) } ?? -1 }
+        }
+        return count > 0 ? String(decoding: path[..<count], as: UTF8.self) : nil
+    }
 }
