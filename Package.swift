@@ -32,7 +32,8 @@ let package = Package(
         .library(name: "Attestation", targets: ["Attestation"]),
     ],
     dependencies: [
-        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.5.0")
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.5.0"),
+        .package(url: "https://github.com/LebJe/TOMLKit", from: "0.6.0"),
     ],
     targets: [
         // Floor 0: C libraries and shims, and the byte cursor.
@@ -54,6 +55,9 @@ let package = Package(
         library("TPMCrypto", ["CryptoBase"]),
         library("ControlChannel", ["Wire"]),
         library("SystemMap", ["TPMWire", "IPC", "Sandbox"]),
+        // What the host's administrator allows each guest; its compact form. The text form is paratpmctl's alone.
+        library("HostPolicy", ["SystemMap"]),
+        library("PolicyFiles", ["HostPolicy", "GuestIdentity", .product(name: "TOMLKit", package: "TOMLKit")]),
 
         // Floor 3: the guest's TPM, and the arithmetic of policy sessions.
         library("EnhancedAuthorization", ["TPMWire", "TPMCrypto", "SystemMap"]),
@@ -66,7 +70,7 @@ let package = Package(
         library("ChipClient", ["SystemMap", "TPMCrypto"]),
 
         // Floor 4: the roles.
-        library("GuestIdentity", ["SystemMap", "CryptoBase"]),
+        library("GuestIdentity", ["SystemMap", "HostPolicy", "CryptoBase"]),
         library("DeviceOwner", ["SystemMap", "TPMCrypto", "ChipClient", "Attestation", "GuestIdentity", "CTSS2"]),
         library("PCRStore", ["SystemMap", "CryptoBase", "GuestIdentity"]),
         library("PolicyChecker", ["SystemMap", "TPMCrypto", "ChipClient", "EnhancedAuthorization", "Attestation", "GuestIdentity"]),
@@ -86,7 +90,10 @@ let package = Package(
         daemon("paratpm-swtpm", ["SwtpmTools"]),
         .executableTarget(
             name: "paratpmctl",
-            dependencies: ["GuestIdentity", "Attestation", "ChipClient", "TPMCrypto", .product(name: "ArgumentParser", package: "swift-argument-parser")]),
+            dependencies: [
+                "GuestIdentity", "PolicyFiles", "Attestation", "ChipClient", "TPMCrypto",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ]),
 
         // What paratpm costs, measured (scripts/bench).
         .executableTarget(name: "paratpm-bench", dependencies: ["TPMWire", "TPMCrypto", "IPC", "CSystem"]),
@@ -104,6 +111,7 @@ let package = Package(
         .testTarget(name: "SwtpmToolsTests", dependencies: ["SwtpmTools"]),
         .testTarget(name: "PolicyTests", dependencies: ["PolicyChecker", "PCRStore", "RunningService"]),
         .testTarget(name: "GateTests", dependencies: ["DeviceOwner", "PCRStore", "PolicyChecker", "Attestation", "RunningService"]),
+        .testTarget(name: "HostPolicyTests", dependencies: ["HostPolicy", "PolicyFiles"]),
         .testTarget(name: "PCRStoreTests", dependencies: ["PCRStore", "RunningService"]),
         .testTarget(name: "DeviceOwnerTests", dependencies: ["DeviceOwner", "Attestation", "RunningService"]),
         .testTarget(name: "VirtualTPMTests", dependencies: ["VirtualTPM", "PCRStore"]),

@@ -82,6 +82,12 @@ int csystem_peer(int fd, pid_t *pid, uid_t *uid, gid_t *gid) {
     return 0;
 }
 
+int csystem_peer_groups(int fd, gid_t *groups, int room) {
+    socklen_t size = (socklen_t)(room * sizeof *groups);
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, groups, &size) < 0) return -1;
+    return (int)(size / sizeof *groups);
+}
+
 int csystem_accept(int fd, int extra_flags) {
     int n;
     do n = accept4(fd, NULL, NULL, SOCK_CLOEXEC | extra_flags); while (n < 0 && errno == EINTR);

@@ -39,13 +39,15 @@ package final class DeviceService {
     package typealias Connection = ServiceConnection<TwinTable>
     let device: Device
     private let instance: Instance
+    private let book: PolicyBook
     private let policyUser: uid_t?
     private var connections = 0
 
     /// - Parameter policyUser: the user of paratpm-policy, where that is neither root nor our own.
-    package init(_ device: Device, _ instance: Instance, policyUser: uid_t? = nil) {
+    package init(_ device: Device, _ instance: Instance, policy: PolicyBook = PolicyBook(), policyUser: uid_t? = nil) {
         self.device = device
         self.instance = instance
+        book = policy
         self.policyUser = policyUser
     }
 
@@ -61,7 +63,8 @@ package final class DeviceService {
     }
 
     private var routes: [Route<Connection>] {
-        introductionRoutes(.device, instance) + guestRoutes + twinRoutes + useRoutes + carryRoutes + hostRoutes + certificateRoutes + bindingRoutes + [
+        introductionRoutes(.device, instance, book) + guestRoutes + twinRoutes + useRoutes + carryRoutes + hostRoutes + certificateRoutes + bindingRoutes + [
+            book.route(),
             .on(StatusCall.self) { (_, _) throws(CallStatus) in self.device.status(connections: self.connections) },
         ]
     }

@@ -1,5 +1,6 @@
 // The introduction, both sides: how a door proves its guest to a service, and what a service keeps for a connection.
 import Glibc
+import HostPolicy
 import IPC
 import SystemMap
 import CryptoBase
@@ -73,7 +74,9 @@ package final class ServiceConnection<State>: Connection {
     }
 
     /// Prove: one try for each challenge.
-    fileprivate func prove(_ signature: [UInt8], _ service: ServiceName, _ instance: Instance) throws(CallStatus) {
+    fileprivate func prove(
+        _ signature: [UInt8], _ service: ServiceName, _ instance: Instance, _ book: PolicyBook
+    ) throws(CallStatus) {
         guard let pending else { throw .identityRefused }
         self.pending = nil
         guard let name = pending.name, let known = registered(name, instance), known.admits(peer.uid) else {
@@ -81,6 +84,15 @@ package final class ServiceConnection<State>: Connection {
         }
         let message = Introduction.message(service: service, challenge: pending.challenge, guest: known.guest)
         guard IdentityKey.verify(signature, message: message, publicKey: known.publicKey) else { throw .identityRefused }
+        guard book.policy(of: name).connect.admits(user: peer.uid, groups: peer.groups) else {
+            book.refusals.log(.warning, Failure.role, .doorRefused, guest: name, [("uid", String(peer.uid))])
+            throw .identityRefused
+        }
+        // A guest with a home of its own was made by starting swtpm.
+        guard known.home.isEmpty || book.current.enrol.admits(user: known.uid ?? peer.uid, groups: peer.groups) else {
+            book.refusals.log(.warning, Failure.role, .enrolmentRefused, guest: name, [("uid", String(peer.uid))])
+            throw .identityRefused
+        }
         guest = KnownGuest(id: known.guest, name: name)
         rights = .door
     }
@@ -97,14 +109,14 @@ package final class ServiceConnection<State>: Connection {
 
 /// Hello and Prove, as every service answers them.
 package func introductionRoutes<State>(
-    _ service: ServiceName, _ instance: Instance
+    _ service: ServiceName, _ instance: Instance, _ book: PolicyBook
 ) -> [Route<ServiceConnection<State>>] {
     [
         .on(Introduction.Hello.self) { (request, connection: ServiceConnection<State>) throws(CallStatus) in
             Blob(connection.hello(request.name))
         },
         .on(Introduction.Prove.self) { (request, connection: ServiceConnection<State>) throws(CallStatus) in
-            try connection.prove(request.bytes, service, instance)
+            try connection.prove(request.bytes, service, instance, book)
             return Nothing()
         },
     ]

@@ -17,11 +17,14 @@ package final class Descriptor: Sendable {
     }
 }
 
-/// SO_PEERCRED: who made the connection.
+/// SO_PEERCRED and SO_PEERGROUPS: who made the connection.
 package struct Peer: Sendable, Equatable {
     package let pid: pid_t
     package let uid: uid_t
     package let gid: gid_t
+    /// The group and the supplementary ones; of a peer in more than `groupsMax`, its own alone.
+    package let groups: [gid_t]
+    private static let groupsMax = 256
 
     package init?(of socket: Int32) {
         var pid: pid_t = 0
@@ -31,6 +34,9 @@ package struct Peer: Sendable, Equatable {
         self.pid = pid
         self.uid = uid
         self.gid = gid
+        var others = [gid_t](repeating: 0, count: Self.groupsMax)
+        let count = csystem_peer_groups(socket, &others, Int32(others.count))
+        groups = [gid] + others.prefix(max(0, Int(count)))
     }
 }
 

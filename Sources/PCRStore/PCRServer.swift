@@ -13,20 +13,24 @@ package final class PCRServer {
     package typealias Connection = ServiceConnection<GuestPCRs?>
 
     private let instance: Instance
+    private let book: PolicyBook
     private let policyUser: uid_t?
     private let guestsMax: Int
     private var guests: [GuestID: GuestPCRs] = [:]
 
     /// - Parameter policyUser: the user of paratpm-policy, where that is neither root nor our own.
-    package init(_ instance: Instance, policyUser: uid_t? = nil, guestsMax: Int = PCRServer.guestsMax) {
+    package init(
+        _ instance: Instance, policy: PolicyBook = PolicyBook(), policyUser: uid_t? = nil, guestsMax: Int = PCRServer.guestsMax
+    ) {
         self.instance = instance
+        book = policy
         self.policyUser = policyUser
         self.guestsMax = guestsMax
     }
 
     package var service: Service<GuestPCRs?> {
         Service(
-            routes: introductionRoutes(.pcr, instance) + [channelRoute] + platformRoutes + commandRoutes + readerRoutes,
+            routes: introductionRoutes(.pcr, instance, book) + [channelRoute, book.route()] + platformRoutes + commandRoutes + readerRoutes,
             welcome: { Connection($0, trusted: [.admin, .policy], policyUser: self.policyUser, state: nil) })
     }
 

@@ -2,6 +2,7 @@
 import CryptoBase
 import EnhancedAuthorization
 import GuestIdentity
+import HostPolicy
 import IPC
 import SystemMap
 import TPMWire
@@ -15,9 +16,11 @@ package final class PolicyServer {
     private var keys: GateKeys { gate.keys }
     private let vpcrs: VPCRReader
     private let deepQuotes: DeepQuotes
+    private let book: PolicyBook
 
-    package init(_ instance: Instance, _ gate: Gate) {
+    package init(_ instance: Instance, _ gate: Gate, policy: PolicyBook = PolicyBook()) {
         self.instance = instance
+        book = policy
         self.gate = gate
         vpcrs = VPCRReader(instance)
         deepQuotes = DeepQuotes(instance, vpcrs)
@@ -25,7 +28,8 @@ package final class PolicyServer {
 
     package var service: Service<Void> {
         Service(
-            routes: introductionRoutes(.policy, instance) + [
+            routes: introductionRoutes(.policy, instance, book) + [
+                book.route(announce: announce),
                 proxyChannelRoute { (_) throws(CallStatus) in ((), []) },
                 .on(PolicyCalls.Start.self) { [self] (request, proxy: Connection) throws(CallStatus) in
                     Blob(seal(start(request), for: try proxy.knownGuest().id))
@@ -46,6 +50,10 @@ package final class PolicyServer {
                 .on(StatusCall.self) { (_, _: Connection) in StatusReport([("sessions", "kept by the guests' proxies")]) },
             ],
             welcome: { Connection($0, state: ()) })
+    }
+
+    private func announce(_ change: PolicyChange) {
+        log(.notice, .policy, .policyChanged, guest: change.guest, [("key", change.key.rawValue), ("change", change.text)])
     }
 
     private func start(_ request: PolicyCalls.Start.Request) -> PolicyState {

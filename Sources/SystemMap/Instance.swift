@@ -48,6 +48,14 @@ package struct Instance: Sendable {
     package var policyDirectory: String { stateDirectory + "/policy" }
     package var gateRecord: String { policyDirectory + "/gate" }
 
+    /// The administrator's policy files, *.toml: /etc/paratpm, or DIR/policy.d
+    package var policyFilesDirectory: String {
+        isSystem ? "/etc/paratpm" : stateDirectory + "/policy.d"
+    }
+    /// What they compile to, which every service reads, and root or the instance's user alone writes.
+    package var rulesDirectory: String { stateDirectory + "/rules" }
+    package var compiledPolicy: String { rulesDirectory + "/compiled" }
+
     /// The public identities of enrolled guests, a file each, which every service reads.
     package var registryDirectory: String { stateDirectory + "/registry" }
     package func registration(_ name: GuestName) -> String { "\(registryDirectory)/\(name.text)" }

@@ -80,3 +80,14 @@ package enum StatusCall: Call {
     package typealias Request = Nothing
     package typealias Reply = StatusReport
 }
+
+/// An administrator's word to every service: the compiled policy has changed. It takes effect as a whole, or not at all
+/// (CallStatus.malformed: the file is none of this version, and the old policy stays in force).
+package enum ReloadPolicyCall: Call {
+    package static let number: UInt16 = 5
+    package static let callers: Caller = [.admin]
+    package static let repeatable = true
+    package typealias Request = Nothing
+    /// How many values changed.
+    package typealias Reply = UInt32
+}

@@ -7,7 +7,8 @@ import PCRStore
         Daemon(.pcr, .pcr, summary: "Holds the virtual PCRs of all guests.", options: [.policyUser]).main(
             profile: { .pcr($0.instance) }
         ) { (arguments) throws(Failure) in
-            PCRServer(arguments.instance, policyUser: try arguments.policyUser()).service
+            let policy = try PolicyBook(arguments.instance)
+            return PCRServer(arguments.instance, policy: policy, policyUser: try arguments.policyUser()).service
         }
     }
 }

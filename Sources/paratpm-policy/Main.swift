@@ -7,7 +7,8 @@ import PolicyChecker
         Daemon(.policy, .policy, summary: "Checks the guests' policy sessions.").main(
             profile: { .policy($0.instance) }
         ) { (arguments) throws(Failure) in
-            PolicyServer(arguments.instance, try Gate.acquire(arguments.instance)).service
+            let policy = try PolicyBook(arguments.instance)
+            return PolicyServer(arguments.instance, try Gate.acquire(arguments.instance), policy: policy).service
         }
     }
 }

@@ -3,6 +3,8 @@
 indirect enum JSON: CustomStringConvertible {
     case string(String)
     case bool(Bool)
+    case number(Int)
+    case null
     case array([JSON])
     case object([(String, JSON)])
 
@@ -10,6 +12,8 @@ indirect enum JSON: CustomStringConvertible {
         switch self {
         case .string(let text): Self.quote(text)
         case .bool(let value): value ? "true" : "false"
+        case .number(let value): String(value)
+        case .null: "null"
         case .array(let values): "[" + values.map(\.description).joined(separator: ", ") + "]"
         case .object(let fields): "{" + fields.map { "\(Self.quote($0.0)): \($0.1)" }.joined(separator: ", ") + "}"
         }

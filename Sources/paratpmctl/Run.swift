@@ -33,6 +33,7 @@ struct Run: ParsableCommand {
         let manager = ServiceManager()
         try makeDirectories(instance)
         let lock = try lock(instance)
+        try PolicySources.reporting { try CompiledPolicy.write(try PolicySources.load([], instance).compiled(), instance) }
         let programs = try programs(instance)
         let supervisor = try Supervisor(notifySocket: instance.notifySocket, lock: lock)
         defer {

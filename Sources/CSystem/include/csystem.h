@@ -19,6 +19,8 @@ ssize_t csystem_receive_from(int fd, void *bytes, size_t count, int *fds, int *f
 
 /// SO_PEERCRED
 int csystem_peer(int fd, pid_t *pid, uid_t *uid, gid_t *gid);
+/// SO_PEERGROUPS: the supplementary groups. Returns how many, or -1 (errno; ERANGE when there are more than `room`).
+int csystem_peer_groups(int fd, gid_t *groups, int room);
 
 /// accept4(SOCK_CLOEXEC | extra), memfd_create(MFD_CLOEXEC | MFD_ALLOW_SEALING), fcntl with an int argument, open
 int csystem_accept(int fd, int extra_flags);
