@@ -18,7 +18,7 @@ package struct GuestPolicy: Hashable, Sendable {
     /// The host's PCRs whose composite is measured into a vPCR at each start of the guest; none: no binding.
     package var hostBinding = HostPCRs.none
     /// The host's PCRs that a deep quote may cover; none: no deep quotes.
-    package var deepQuotePCRs = HostPCRs.none
+    package var deepQuotePCRs = HostPCRs(0...7)
     /// Who may be the guest's door.
     package var connect = AccessList.anybody
 

@@ -26,17 +26,19 @@ package enum PolicyKey: String, CaseIterable, Sendable {
     case users
     case groups
 
-    /// The process that enforces it: one that the limited process cannot get around.
-    package var enforcedBy: Role {
+    /// The process that enforces it: one that the limited process cannot get around. nil: this version does not enforce it.
+    package var enforcedBy: Role? {
         switch self {
-        case .weight, .operationsPerSecond, .keyGenerationsPerMinute: .device
         case .localities: .pcr
-        case .hostBinding, .deepQuotePCRs: .policy
+        case .deepQuotePCRs: .policy
         // Every service checks it at each introduction.
         case .users, .groups: .policy
-        default: .proxy
+        default: nil
         }
     }
+
+    /// Who enforces it, in words.
+    package var enforcement: String { enforcedBy.map { "enforced by " + $0.rawValue } ?? "not enforced by this version" }
 
     package var meaning: String {
         switch self {

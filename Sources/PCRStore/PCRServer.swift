@@ -17,6 +17,7 @@ package final class PCRServer {
     private let policyUser: uid_t?
     private let guestsMax: Int
     private var guests: [GuestID: GuestPCRs] = [:]
+    private var refusals = LogLimiter()
 
     /// - Parameter policyUser: the user of paratpm-policy, where that is neither root nor our own.
     package init(
@@ -58,11 +59,29 @@ package final class PCRServer {
 
     // MARK: From the door
 
+    /// Where the DRTM hash comes from (Part 1, 34.3).
+    private static let dynamicLaunchLocality: UInt8 = 4
+
+    /// TPM_RC_LOCALITY for a locality that the guest's policy takes away.
+    private func checkLocality(_ locality: UInt8, _ door: Connection) throws(CallStatus) {
+        let name = try door.knownGuest().name
+        // What is no locality at all, the vPCRs themselves refuse.
+        guard locality <= 4, !book.policy(of: name).localities.allows(locality) else { return }
+        refusals.log(.warning, .pcr, .localityRefused, guest: name, [("locality", String(locality))])
+        throw CallStatus(rawValue: TPMRC.locality.rawValue)
+    }
+
     private var platformRoutes: [Route<Connection>] {
         [
             platform(PCRCalls.PowerOn.self) { (pcrs, _) in pcrs.powerOn() },
-            platform(PCRCalls.SetLocality.self) { (pcrs, locality) throws(TPMRC) in try pcrs.setLocality(locality) },
-            platform(PCRCalls.HashStart.self) { (pcrs, _) in pcrs.hashStart() },
+            .on(PCRCalls.SetLocality.self) { [self] (locality, door: Connection) throws(CallStatus) in
+                try checkLocality(locality, door)
+                return try change(guest(of: door.knownGuest()), locality) { (pcrs, locality) throws(TPMRC) in try pcrs.setLocality(locality) }
+            },
+            .on(PCRCalls.HashStart.self) { [self] (request, door: Connection) throws(CallStatus) in
+                try checkLocality(Self.dynamicLaunchLocality, door)
+                return try change(guest(of: door.knownGuest()), request) { (pcrs, _) in pcrs.hashStart() }
+            },
             platform(PCRCalls.HashData.self) { (pcrs, data) in pcrs.hashData(data.bytes) },
             platform(PCRCalls.HashEnd.self) { (pcrs, _) in pcrs.hashEnd() },
             platform(PCRCalls.ResetEstablished.self) { (pcrs, locality) throws(TPMRC) in

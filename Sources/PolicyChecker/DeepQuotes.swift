@@ -3,6 +3,7 @@ import Attestation
 import CryptoBase
 import Glibc
 import GuestIdentity
+import HostPolicy
 import IPC
 import SystemMap
 import TPMWire
@@ -17,13 +18,19 @@ package struct DeepQuoteRule: Sendable, Equatable {
     package var burst = 20
     package var perMinute = 60
     package init() {}
+
+    /// As the administrator's policy has it.
+    init(_ policy: GuestPolicy) {
+        isAllowed = !policy.deepQuotePCRs.isEmpty
+        hostPCRs = [PCRSelection(.sha256, pcrs: policy.deepQuotePCRs.numbers)]
+    }
 }
 
 package final class DeepQuotes {
     private let vpcrs: VPCRReader
     private let device: HostKeys
     /// The rule for each guest, as the policy in force has it.
-    package var rule: (GuestID) -> DeepQuoteRule = { _ in DeepQuoteRule() }
+    package var rule: (KnownGuest) -> DeepQuoteRule = { _ in DeepQuoteRule() }
     private var rates: [GuestID: Allowance] = [:]
     private static let guestsMax = 4096
 
@@ -35,7 +42,7 @@ package final class DeepQuotes {
     /// What the guest's own proxy asks for.
     package func quote(_ request: [UInt8], for guest: KnownGuest) throws(CallStatus) -> [UInt8] {
         guard let request = try? DeepQuoteRequest(request) else { throw CallStatus(rawValue: TPMRC.value.rawValue) }
-        let rule = rule(guest.id)
+        let rule = rule(guest)
         guard rule.isAllowed else {
             note("the policy does not allow guest \(guest.name) a deep quote", guest.id)
             throw CallStatus(rawValue: TPMRC.disabled.rawValue)
@@ -55,7 +62,7 @@ package final class DeepQuotes {
     /// What an administrator asks for.
     package func quote(_ request: [UInt8], of guest: GuestID) throws(CallStatus) -> [UInt8] {
         guard let request = try? DeepQuoteRequest(request) else { throw .malformed }
-        return try compose(request, guest, rule(guest))
+        return try compose(request, guest, DeepQuoteRule())
     }
 
     private func compose(_ request: DeepQuoteRequest, _ guest: GuestID, _ rule: DeepQuoteRule) throws(CallStatus) -> [UInt8] {

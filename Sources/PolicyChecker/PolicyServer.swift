@@ -24,6 +24,7 @@ package final class PolicyServer {
         self.gate = gate
         vpcrs = VPCRReader(instance)
         deepQuotes = DeepQuotes(instance, vpcrs)
+        deepQuotes.rule = { DeepQuoteRule(policy.policy(of: $0.name)) }
     }
 
     package var service: Service<Void> {

@@ -19,18 +19,10 @@ package enum LogEvent: String, CaseIterable, Sendable {
     case policyChanged = "policy-changed"
     /// A compiled policy was not taken over; the old one stays in force.
     case policyRejected = "policy-rejected"
-    /// A guest called a command that its policy takes away.
-    case commandRefused = "command-refused"
     /// A guest's platform claimed a locality that its policy takes away.
     case localityRefused = "locality-refused"
     /// A door proved its guest's identity, and the policy does not let its user be that guest.
     case doorRefused = "door-refused"
-    /// A guest has as many connections to a service as it may.
-    case connectionRefused = "connection-refused"
-    /// A guest's key generations reached their rate; they wait.
-    case keyGenerationLimited = "key-generation-limited"
-    /// A guest's requests to the chip reached their rate; they wait.
-    case operationsLimited = "operations-limited"
     /// Somebody started `swtpm` who may not make guests.
     case enrolmentRefused = "enrolment-refused"
 }

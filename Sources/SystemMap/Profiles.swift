@@ -69,13 +69,13 @@ extension Profile {
                 .init("ftruncate", because: "that page's size"),
                 .init("fcntl", .addsSeals, because: "that page is sealed against others' writing"),
             ],
-            files: [registry(instance)], limits: limits(memory: 256, descriptors: 4096))
+            files: [registry(instance), rules(instance)], limits: limits(memory: 256, descriptors: 4096))
     }
 
     package static func policy(_ instance: Instance) -> Profile {
         Profile(
             calls: life + watching + serving + readingRegistry + calling,
-            files: [registry(instance)], limits: limits(memory: 256, descriptors: 4096))
+            files: [registry(instance), rules(instance)], limits: limits(memory: 256, descriptors: 4096))
     }
 
     /// How the device owner reaches its chip, now and when it comes back.
@@ -92,7 +92,7 @@ extension Profile {
         var profile = Profile(
             calls: life + watching + serving + readingRegistry + keepingRecords,
             files: [
-                registry(instance),
+                registry(instance), rules(instance),
                 .init(
                     instance.deviceDirectory, [.read, .readDirectory, .write, .makeFile, .removeFile, .makeDirectory],
                     because: "its own records, the host's and the guests': made, read, changed, and removed with the guest"),
@@ -158,6 +158,10 @@ extension Profile {
         .init("newfstatat", .ofDescriptor, because: "that a registration is a small regular file"),
         .init("fstat", because: "the same, in other versions of the C library"),
     ]
+
+    private static func rules(_ instance: Instance) -> PermittedFiles {
+        .init(instance.rulesDirectory, .read, because: "the compiled policy, read again when it changed")
+    }
 
     private static func registry(_ instance: Instance) -> PermittedFiles {
         .init(instance.registryDirectory, .read, because: "the registrations of guests that introduce themselves")

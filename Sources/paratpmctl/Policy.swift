@@ -29,6 +29,7 @@ struct Policy: ParsableCommand {
         func run() throws {
             try PolicySources.reporting(json: json) {
                 let text = try PolicySources.load(file, options.instance)
+                PolicySources.warn(of: text)
                 if json {
                     print(JSON.object([
                         ("ok", .bool(true)), ("profiles", .array(text.profileNames.map { .string($0) })),
@@ -51,7 +52,9 @@ struct Policy: ParsableCommand {
 
         func run() throws {
             try PolicySources.reporting {
-                let set = try PolicySources.load([], options.instance).compiled()
+                let text = try PolicySources.load([], options.instance)
+                PolicySources.warn(of: text)
+                let set = text.compiled()
                 try CompiledPolicy.write(set, options.instance, at: output)
             }
         }
@@ -61,9 +64,8 @@ struct Policy: ParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Compile the policy files and put them in force, as a whole.",
             discussion: """
-                Running guests obey at once. What they hold already is not taken away: new limits count for what comes. A file \
-                that is wrong leaves the old policy in force. Exit status: 65 for a wrong file, 69 when a service did not take \
-                the policy over.
+                Running guests obey at once. Connections that are there stay. A file that is wrong leaves the old policy in \
+                force. Exit status: 65 for a wrong file, 69 when a service did not take the policy over.
                 """)
 
         @OptionGroup var options: InstanceOptions
@@ -71,12 +73,14 @@ struct Policy: ParsableCommand {
 
         func run() throws {
             try PolicySources.reporting(json: json) {
-                let changes = try CompiledPolicy.putInForce(try PolicySources.load([], options.instance).compiled(), options.instance)
+                let text = try PolicySources.load([], options.instance)
+                PolicySources.warn(of: text)
+                let changes = try CompiledPolicy.putInForce(text.compiled(), options.instance)
                 if json {
                     print(JSON.object([("ok", .bool(true)), ("changes", .array(changes.map(describe)))]))
                 } else {
                     for change in changes { print("\(change.guest?.text ?? "other guests"): \(change.key.rawValue): \(change.text)") }
-                    print(changes.isEmpty ? "nothing changed" : "in force; what guests hold already, they keep")
+                    print(changes.isEmpty ? "nothing changed" : "in force; connections that are there stay")
                 }
             }
         }

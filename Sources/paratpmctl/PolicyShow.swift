@@ -31,7 +31,7 @@ extension Policy {
             let values = PolicyKey.allCases.map { key in
                 (key.rawValue, JSON.object([
                     ("value", json(key, effective)), ("rule", .string(effective.origin(of: key).description)),
-                    ("enforced-by", .string(key.enforcedBy.rawValue)),
+                    ("enforced-by", key.enforcedBy.map { .string($0.rawValue) } ?? .null),
                 ]))
             }
             return .object([
@@ -85,7 +85,7 @@ extension Policy {
         }
 
         private func explain(_ key: PolicyKey, _ effective: EffectivePolicy) -> String {
-            "\(guest): \(key.rawValue) is \(text(key, effective)): \(effective.origin(of: key)); enforced by \(key.enforcedBy.rawValue)"
+            "\(guest): \(key.rawValue) is \(text(key, effective)): \(effective.origin(of: key)); \(key.enforcement)"
         }
 
         /// - Parameters:
@@ -98,7 +98,7 @@ extension Policy {
             if isRequired { return "\(subject): every TPM needs it" }
             let isDenied = !isAllowed && denies(effective, negative)
             let key = isDenied ? negative : positive
-            return "\(subject): \(key.rawValue): \(effective.origin(of: key)); enforced by \(key.enforcedBy.rawValue)"
+            return "\(subject): \(key.rawValue): \(effective.origin(of: key)); \(key.enforcement)"
         }
 
         private func denies(_ effective: EffectivePolicy, _ negative: PolicyKey) -> Bool {

@@ -11,7 +11,7 @@ struct Confined {
 
     init() throws {
         directory = try TemporaryInstance()
-        for name in ["registry", "device", "sockets"] { mkdir("\(directory.path)/\(name)", 0o700) }
+        for name in ["registry", "rules", "device", "sockets"] { mkdir("\(directory.path)/\(name)", 0o700) }
         for name in ["chip-node", "proxy", "precious"] { close(csystem_open("\(directory.path)/\(name)", O_CREAT, 0o700)) }
     }
 
