@@ -114,7 +114,7 @@ let package = Package(
         .testTarget(name: "HostPolicyTests", dependencies: ["HostPolicy", "PolicyFiles"]),
         .testTarget(name: "PCRStoreTests", dependencies: ["PCRStore", "RunningService"]),
         .testTarget(name: "DeviceOwnerTests", dependencies: ["DeviceOwner", "Attestation", "RunningService"]),
-        .testTarget(name: "VirtualTPMTests", dependencies: ["VirtualTPM", "PCRStore"]),
+        .testTarget(name: "VirtualTPMTests", dependencies: ["VirtualTPM", "PCRStore", "PolicyChecker"]),
         .testTarget(name: "GuestProxyTests", dependencies: ["GuestProxy"]),
         .testTarget(name: "SystemTests", dependencies: ["SystemMap", "TPMCrypto", "TPMWire", "Wire"]),
     ],
@@ -126,6 +126,6 @@ if Context.environment["PARATPM_FUZZ"] != nil {
     package.targets.append(
         .executableTarget(
             name: "paratpm-fuzz",
-            dependencies: ["VirtualTPM", "ControlChannel", "GuestProxy", "PCRStore"], path: "Tests/Fuzz", exclude: ["Corpus"],
+            dependencies: ["VirtualTPM", "ControlChannel", "GuestProxy", "PCRStore", "PolicyChecker"], path: "Tests/Fuzz", exclude: ["Corpus"],
             swiftSettings: [.unsafeFlags(["-parse-as-library"])]))
 }

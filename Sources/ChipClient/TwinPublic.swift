@@ -11,6 +11,8 @@ extension TwinSpec {
         var attributes: ObjectAttributes = [.userWithAuth, .noDA]
         if !isImported && !isDuplicable { attributes.formUnion([.fixedTPM, .fixedParent]) }
         if sensitiveDataOrigin { attributes.insert(.sensitiveDataOrigin) }
+        // Nothing here takes the role ADMIN; but no other twin has this attribute, so that none passes for a storage key's.
+        if isStorageKey { attributes.insert(.adminWithPolicy) }
         switch kind {
         case .rsa, .ecc:
             if sign { attributes.insert(.sign) }
@@ -22,15 +24,15 @@ extension TwinSpec {
         }
         return PublicArea(
             nameAlgorithm: nameAlgorithm, attributes: attributes,
-            authPolicy: isDuplicable ? Self.duplicationPolicy(nameAlgorithm) : [], parameters: parameters, unique: unique)
+            authPolicy: isDuplicable ? duplicationPolicy : [], parameters: parameters, unique: unique)
     }
 
     /// PolicyCommandCode(TPM2_Duplicate), the least that the role DUP can be given (Part 1, 19.2; Part 3, 23.11). Without a
-    /// policy an object cannot be duplicated at all.
-    private static func duplicationPolicy(_ hash: HashAlgorithm) -> [UInt8] {
-        digest(
-            hash, [UInt8](repeating: 0, count: hash.digestSize), TPMCommandCode.policyCommandCode.wire,
-            TPMCommandCode.duplicate.wire)
+    /// policy an object cannot be duplicated at all. That of a gated twin wants the authValue besides (PolicyAuthValue).
+    private var duplicationPolicy: [UInt8] {
+        let start = [UInt8](repeating: 0, count: nameAlgorithm.digestSize)
+        let policy = digest(nameAlgorithm, start, TPMCommandCode.policyCommandCode.wire, TPMCommandCode.duplicate.wire)
+        return isGated ? digest(nameAlgorithm, policy, TPMCommandCode.policyAuthValue.wire) : policy
     }
 
     private var parameters: PublicArea.Parameters {

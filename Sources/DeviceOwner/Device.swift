@@ -27,9 +27,11 @@ package struct DeviceConfiguration: Sendable {
 package struct Twin {
     let guest: GuestID
     let object: WrappedObject
+    let isStorageKey: Bool
 
     init(_ blob: TwinBlob, of guest: GuestID) {
         self.guest = guest
+        isStorageKey = blob.spec.isStorageKey
         object = WrappedObject(area: blob.spec.publicArea(unique: blob.unique), wrapped: blob.hardwarePrivate)
     }
 }
@@ -108,7 +110,7 @@ package final class Device {
     }
 
     package func duplicate(_ twin: Twin) throws(CallStatus) -> SensitiveArea {
-        try use(twin) { (object) throws(ChipError) in try chip.duplicate(object, hash: twin.object.area.nameAlgorithm) }
+        try use(twin) { (object) throws(ChipError) in try chip.duplicate(object, area: twin.object.area) }
     }
 
     package func sign(_ digest: [UInt8], _ scheme: Scheme, with twin: Twin) throws(CallStatus) -> Signature {
@@ -184,7 +186,11 @@ package final class Device {
         guard !request.encryptedSalt.isEmpty else { throw .malformed }
         return try perform { () throws(ChipError) in
             let (handle, nonceTPM) = try chip.startSession(
-                .hmac, nonceCaller: request.nonceCaller, encryptedSalt: request.encryptedSalt)
+                request.duplicates ? .policy : .hmac, nonceCaller: request.nonceCaller, encryptedSalt: request.encryptedSalt)
+            if request.duplicates {
+                try chip.policyCommandCode(.duplicate, in: handle)
+                try chip.policyAuthValue(in: handle)
+            }
             return (CarriedSession(handle: handle, generation: chip.generation), nonceTPM)
         }
     }
@@ -204,11 +210,20 @@ package final class Device {
             let target = try entity(of: request.target)
             defer { if case .gateSecret = request.target { try? chip.flushQuietly(target.handle) } }
             let response = try chip.run(ChipCommand(
-                code: request.code, entities: [target], authorization: .carried(request.authorization),
-                parameters: request.parameters))
+                code: request.code, entities: request.code == .duplicate ? [target, Entity(permanent: .null)] : [target],
+                authorization: .carried(request.authorization), parameters: request.parameters))
             guard let answer = response.sessions.first else { throw .garbage }
-            return CarryCalls.Run.Reply(parameters: response.parameters, authorization: answer)
+            let state = try response.handle.map { (sequence) throws(ChipError) in try suspended(sequence, of: request.target) }
+            return CarryCalls.Run.Reply(parameters: response.parameters, authorization: answer, state: state ?? [])
         }
+    }
+
+    /// A sequence that the checker started, as its guest's proxy goes on with it (hmacStep).
+    private func suspended(_ sequence: TPMHandle, of target: CarryTarget) throws(ChipError) -> [UInt8] {
+        guard case .twin(let guest, _) = target else { throw .garbage }
+        let state = sequenceSeal.sealed(try chip.saveContext(sequence), of: guest)
+        try chip.flush(sequence)
+        return state
     }
 
     private func entity(of target: CarryTarget) throws(ChipError) -> Entity {
@@ -295,6 +310,10 @@ extension CallStatus {
         self.init(rawValue: Self.passed(code).rawValue)
     }
 
+    /// Errors of a session: the chip refuses an authorization that of a gated twin only the policy checker can give. They keep their
+    /// number, so that one sees who refused. (Twins have noDA: TPM_RC_AUTH_FAIL would be about our own session.)
+    private static let ofAuthorization: Set<TPMRC> = [.badAuth, .policyFail]
+
     /// Errors of a handle that come from what kind of key the guest's object is.
     private static let ofTheKey: Set<TPMRC> = [.key, .type, .attributes, .scheme, .size]
 
@@ -308,7 +327,7 @@ extension CallStatus {
         switch code.rawValue >> 8 & 0xF {
         case _ where isParameter, 0: return code.base
         case 1...7: return ofTheKey.contains(code.base) ? code.base : .failure
-        default: return .failure
+        default: return ofAuthorization.contains(code.base) ? code : .failure
         }
     }
 }

@@ -143,17 +143,19 @@ package final class DeviceService {
             },
             .on(DeviceCalls.DecryptRSA.self) { (request, proxy) throws(CallStatus) in
                 // Who may recover seeds, and which, RecoverSeed decides.
-                guard request.label != SeedUse.identity.labelBytes else { throw .notPermitted }
-                return Blob(try self.device.decryptRSA(
-                    request.cipherText, request.scheme, label: request.label, with: try proxy.state[request.handle]))
+                let twin = try proxy.state[request.handle]
+                guard !twin.isStorageKey, request.label != SeedUse.identity.labelBytes else { throw .notPermitted }
+                return Blob(try self.device.decryptRSA(request.cipherText, request.scheme, label: request.label, with: twin))
             },
             .on(DeviceCalls.RecoverSeed.self) { (request, caller) throws(CallStatus) in
-                guard DeviceCalls.RecoverSeed.uses(of: caller.rights).contains(request.use) else { throw .notPermitted }
+                guard DeviceCalls.RecoverSeed.uses.contains(request.use) else { throw .notPermitted }
                 return Blob(try self.device.recoverSeed(
                     request.use, request.hash, request.secret, with: try caller.state[request.handle]))
             },
             .on(DeviceCalls.Agree.self) { (request, proxy) throws(CallStatus) in
-                try self.device.agree(request.point, with: try proxy.state[request.handle])
+                let twin = try proxy.state[request.handle]
+                guard !twin.isStorageKey else { throw .notPermitted }
+                return try self.device.agree(request.point, with: twin)
             },
             .on(DeviceCalls.Unseal.self) { (handle, proxy) throws(CallStatus) in
                 Blob(try self.device.unseal(try proxy.state[handle]))

@@ -7,12 +7,12 @@ import TPMCrypto
 import TPMWire
 
 extension Device {
-    /// The twin of an endorsement key is an ordinary one; that it is of the certificate's kind, made by the chip and nothing but a
-    /// decryption key, is what the certificate says of the hardware.
+    /// That the key is a storage key of the certificate's kind and made by the chip is what the certificate says of the hardware. With
+    /// any other twin a proxy could activate credentials for whatever key it likes (D7).
     fileprivate func certify(_ twin: Twin, at index: EndorsementCertificate, of guest: KnownGuest) throws(CallStatus) -> [UInt8] {
         let area = twin.object.area
         let template = index.template
-        guard area.attributes.contains([.fixedTPM, .fixedParent, .sensitiveDataOrigin, .decrypt]), !area.attributes.contains(.sign),
+        guard twin.isStorageKey, area.attributes.contains([.fixedTPM, .fixedParent, .sensitiveDataOrigin, .decrypt]), !area.attributes.contains(.sign),
             area.nameAlgorithm == template.nameAlgorithm, area.isOfKind(template)
         else { throw .notPermitted }
         return try perform { () throws(ChipError) in

@@ -23,6 +23,8 @@ package struct PolicyState: WireCodable, Sendable, Equatable {
     package internal(set) var isTemplateSet = false
     /// The generation of the guest's vPCRs that PolicyPCR saw (pcrUpdateCounter in a chip).
     package internal(set) var pcrGeneration: UInt64?
+    /// Of the PCRs that it saw, those that the generation does not count
+    package internal(set) var uncountedPCRs: UncountedPCRs?
     /// The guest's time, of the session's own epoch, after which it authorizes no more, in milliseconds
     package internal(set) var timeout: UInt64?
     /// The localities at which the command may come
@@ -58,7 +60,7 @@ package struct PolicyState: WireCodable, Sendable, Equatable {
     }
 
     /// Changes with the fields below: a token of another version is no token.
-    private static let version: UInt8 = 2
+    private static let version: UInt8 = 3
 
     package init(from reader: inout WireReader) throws(WireError) {
         guard try reader.u8() == Self.version else { throw .invalid(0) }
@@ -72,6 +74,7 @@ package struct PolicyState: WireCodable, Sendable, Equatable {
         binding = try reader.optional()
         isTemplateSet = try reader.flag()
         pcrGeneration = try reader.optional()
+        uncountedPCRs = try reader.optional()
         timeout = try reader.optional()
         locality = try reader.optional()
         isPhysicalPresenceNeeded = try reader.flag()
@@ -88,6 +91,7 @@ package struct PolicyState: WireCodable, Sendable, Equatable {
         writer.optional(binding)
         writer.flag(isTemplateSet)
         writer.optional(pcrGeneration)
+        writer.optional(uncountedPCRs)
         writer.optional(timeout)
         writer.optional(locality)
         writer.flag(isPhysicalPresenceNeeded)

@@ -8,9 +8,12 @@ import Wire
 package struct PCRReading: Sendable {
     package let generation: UInt64
     package let digests: [[UInt8]]
-    package init(generation: UInt64, digests: [[UInt8]]) {
+    /// The locality that the platform set
+    package let locality: UInt8
+    package init(generation: UInt64, digests: [[UInt8]], locality: UInt8 = 0) {
         self.generation = generation
         self.digests = digests
+        self.locality = locality
     }
 }
 
@@ -26,7 +29,7 @@ extension PolicyState {
     package func pcrsNeeded(for step: PolicyStep) -> [PCRSelection]? {
         // A trial session takes the caller's word for the digest, if there is one.
         guard case .pcr(let expected, let selection) = step, !isTrial || expected.isEmpty else { return nil }
-        return selection
+        return isTrial ? selection : selection + UncountedPCRs.watched(uncountedPCRs, and: selection)
     }
 
     /// One Policy command.
@@ -81,11 +84,14 @@ extension PolicyState {
         selected.list(selection)
         if isTrial && !expected.isEmpty { return extend(.policyPCR, selected.bytes, expected) }
         guard let pcrs else { throw .failure }
-        let current = digest(hash, pcrs.digests.flatMap { $0 })
+        let count = selection.reduce(0) { $0 + $1.pcrs.count }
+        let current = digest(hash, pcrs.digests.prefix(count).flatMap { $0 })
         if !isTrial {
             guard pcrGeneration == nil || pcrGeneration == pcrs.generation else { throw .pcrChanged }
             guard expected.isEmpty || expected == current else { throw .value.parameter(1) }
             pcrGeneration = pcrs.generation
+            let watched = UncountedPCRs.watched(uncountedPCRs, and: selection)
+            uncountedPCRs = UncountedPCRs(uncountedPCRs, watched, Array(pcrs.digests.dropFirst(count)))
         }
         extend(.policyPCR, selected.bytes, current)
     }

@@ -24,6 +24,14 @@ package struct TicketMint {
         ticket(tag, hierarchy) { authorization.encode(to: &$0) }
     }
 
+    /// TPMT_TK_HASHCHECK: the checker made the digest, of data that cannot be taken for a structure of the TPM's own.
+    package func hashChecked(_ hierarchy: TicketHierarchy, _ hash: HashAlgorithm, digest: [UInt8]) -> Ticket {
+        ticket(StructureTag.hashCheck, hierarchy) {
+            $0.value(hash)
+            $0.sized16(digest)
+        }
+    }
+
     /// The digest is an HMAC-SHA512, as libtpms has it.
     private func ticket(_ tag: UInt16, _ hierarchy: TicketHierarchy, _ body: (inout WireWriter) -> Void) -> Ticket {
         var writer = WireWriter()

@@ -112,6 +112,30 @@ final class PolicyAdapter: PolicyService {
     func verify(_ request: PolicyCalls.Verify.Request) throws(TPMRC) -> Ticket {
         try link.call(PolicyCalls.Verify.self, request)
     }
+    func create(_ request: GateCalls.Create.Request) throws(TPMRC) -> TwinBlob {
+        try link.call(GateCalls.Create.self, request)
+    }
+    func importTwin(_ request: GateCalls.Import.Request) throws(TPMRC) -> TwinBlob {
+        try link.call(GateCalls.Import.self, request)
+    }
+    func use(_ request: GateCalls.Use.Request) throws(TPMRC) -> [UInt8] {
+        try link.call(GateCalls.Use.self, request).bytes
+    }
+    func recoverSalt(_ request: GateCalls.RecoverSalt.Request) throws(TPMRC) -> [UInt8] {
+        try link.call(GateCalls.RecoverSalt.self, request).bytes
+    }
+    func verifyMAC(_ request: GateCalls.VerifyMAC.Request) throws(TPMRC) {
+        _ = try link.call(GateCalls.VerifyMAC.self, request)
+    }
+    func activate(_ request: GateCalls.Activate.Request) throws(TPMRC) -> [UInt8] {
+        try link.call(GateCalls.Activate.self, request).bytes
+    }
+    func hash(_ request: HashCalls.Step.Request) throws(TPMRC) -> HashCalls.Step.Reply {
+        try link.call(HashCalls.Step.self, request)
+    }
+    func checkHash(_ request: HashCalls.Check.Request) throws(TPMRC) {
+        _ = try link.call(HashCalls.Check.self, request)
+    }
 }
 
 /// CLOCK_BOOTTIME: goes on while the host sleeps, as the guest's own clocks do.

@@ -77,7 +77,7 @@ package struct Gate {
         }
         let response = try chip.run(GateCommand(
             code: .create, target: .hostRoot, name: root.name, parameters: parameters, attributes: .decrypt))
-        let made = try creationResult(response)
+        let made = try creationResult(response.parameters)
         guard RootTemplate.gateSecret.isTemplate(of: made.area) else { throw .failed }
         return GateRecord(rootName: root.name, area: made.area, wrapped: made.wrapped)
     }
@@ -85,8 +85,8 @@ package struct Gate {
     private static func recover(_ record: GateRecord, _ chip: GateChip) throws(CallStatus) -> Gate {
         var response = try chip.run(GateCommand(
             code: .unseal, target: .gateSecret(record.area, record.wrapped), name: record.area.name, attributes: .encrypt))
-        defer { wipe(&response) }
-        var reader = WireReader(response)
+        defer { wipe(&response.parameters) }
+        var reader = WireReader(response.parameters)
         guard var secret = try? reader.sized16(), secret.count == GateKeys.size else { throw .failed }
         defer { wipe(&secret) }
         return Gate(keys: GateKeys(secret: Secret(secret)), chip: chip)

@@ -24,20 +24,29 @@ package final class GateChip {
     private static let patience = 300
 
     private let path: String
+    /// Its sessions authorize TPM2_Duplicate, once each.
+    private let duplicates: Bool
     /// The Name of the host root that the session is salted to; no other key will do.
     private let rootName: [UInt8]
     private var channel: Channel?
     private var session: ChipSession?
 
-    package init(_ instance: Instance, rootName: [UInt8]) {
-        path = instance.socket(.device)
+    package convenience init(_ instance: Instance, rootName: [UInt8]) {
+        self.init(instance.socket(.device), rootName: rootName, duplicates: false)
+    }
+    private init(_ path: String, rootName: [UInt8], duplicates: Bool) {
+        self.path = path
         self.rootName = rootName
+        self.duplicates = duplicates
     }
 
+    /// The same way to the chip, for TPM2_Duplicate.
+    func forDuplication() -> GateChip { GateChip(path, rootName: rootName, duplicates: true) }
+
     /// Runs a command to its end, in a new session where the old one is lost.
-    /// - Returns: the response's parameters, the first of them decrypted.
+    /// - Returns: the response, the first of its parameters decrypted.
     /// - Throws: the chip's response code; `unavailable` where paratpm-device or the chip is not there.
-    func run(_ command: GateCommand) throws(CallStatus) -> [UInt8] {
+    func run(_ command: GateCommand) throws(CallStatus) -> CarryCalls.Run.Reply {
         // A connection that broke, and behind it a session that the chip lost, are mended once each.
         for _ in 0..<2 {
             do throws(CallStatus) { return try attempt(command) } catch {
@@ -48,24 +57,25 @@ package final class GateChip {
         return try attempt(command)
     }
 
-    private func attempt(_ command: GateCommand) throws(CallStatus) -> [UInt8] {
+    private func attempt(_ command: GateCommand) throws(CallStatus) -> CarryCalls.Run.Reply {
         if channel == nil { try connect() }
         if session == nil { session = try startSession() }
         var parameters = command.parameters
         defer { wipe(&parameters) }
         guard var current = session else { throw .failed }
         // The handle is paratpm-device's to know; only the Name goes into cpHash.
-        let authorization = current.authorize(
-            command.code, [Entity(.null, name: command.name)], &parameters, command.attributes.union(.continueSession),
-            auth: command.auth)
+        var entities = [Entity(.null, name: command.name)]
+        if duplicates { entities.append(Entity(permanent: .null)) }
+        let attributes = duplicates ? command.attributes : command.attributes.union(.continueSession)
+        let authorization = current.authorize(command.code, entities, &parameters, attributes, auth: command.auth)
         var reply = try call(CarryCalls.Run.self, .init(
             code: command.code, target: command.target, authorization: authorization, parameters: parameters))
         guard current.accept(reply.authorization, of: command.code, &reply.parameters) else {
             session = nil
             throw .failed
         }
-        session = current
-        return reply.parameters
+        session = duplicates ? nil : current
+        return reply
     }
 
     private func connect() throws(CallStatus) {
@@ -82,7 +92,7 @@ package final class GateChip {
         }
         defer { wipe(&salt.secret) }
         let nonce = randomBytes(ChipSession.nonceSize)
-        let started = try call(CarryCalls.StartSession.self, .init(nonceCaller: nonce, encryptedSalt: salt.encrypted))
+        let started = try call(CarryCalls.StartSession.self, .init(nonceCaller: nonce, encryptedSalt: salt.encrypted, duplicates: duplicates))
         return ChipSession(handle: started.handle, salt: salt.secret, nonceCaller: nonce, nonceTPM: started.nonceTPM)
     }
 

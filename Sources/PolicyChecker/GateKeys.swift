@@ -12,14 +12,38 @@ package struct GateKeys: Sendable {
     private let secret: Secret
     /// MAC key of tokens
     package let token: Secret
+    /// MAC key of digests under way
+    let hash: Secret
 
     package init(secret: Secret) {
         self.secret = secret
-        var (bytes, key) = (secret.bytes, [UInt8]())
-        key = kdfa(.sha256, key: bytes, label: "TOKEN", bits: 256)
-        token = Secret(key)
-        wipe(&bytes)
-        wipe(&key)
+        func key(_ label: String) -> Secret {
+            var (bytes, key) = (secret.bytes, [UInt8]())
+            key = kdfa(.sha256, key: bytes, label: label, bits: 256)
+            defer {
+                wipe(&bytes)
+                wipe(&key)
+            }
+            return Secret(key)
+        }
+        token = key("TOKEN")
+        hash = key("HASH")
+    }
+
+    /// The authValue of a gated twin, as long as a digest of its nameAlg: it depends on everything that a policy could hang on.
+    /// - Parameter object: the guest's public area.
+    func authValue(_ guest: GuestID, _ object: PublicArea, _ spec: TwinSpec, salt: [UInt8]) -> Secret {
+        var value = derive(.sha512, "GATE", guest.bytes, digest(.sha256, object.gateIdentity.wire) + salt)
+        defer { wipe(&value) }
+        value.removeLast(value.count - spec.nameAlgorithm.digestSize)
+        // The TPM drops trailing zeros.
+        if value.last == 0 { value[value.count - 1] = 1 }
+        return Secret(value)
+    }
+
+    /// The checker's word that the chip made the object of this Name, under the gate.
+    func mark(_ guest: GuestID, name: [UInt8]) -> [UInt8] {
+        Array(derive(.sha256, "MARK", guest.bytes, name).prefix(GateSeal.markSize))
     }
 
     /// What makes one guest's tickets. A hierarchy's key has the place of its proof (Part 1, 14.4), and ends when that does.

@@ -17,6 +17,7 @@ package final class PolicyServer {
     private let vpcrs: VPCRReader
     private let deepQuotes: DeepQuotes
     private let book: PolicyBook
+    private let gatekeeper: Gatekeeper
 
     package init(_ instance: Instance, _ gate: Gate, policy: PolicyBook = PolicyBook()) {
         self.instance = instance
@@ -25,6 +26,7 @@ package final class PolicyServer {
         vpcrs = VPCRReader(instance)
         deepQuotes = DeepQuotes(instance, vpcrs)
         deepQuotes.rule = { DeepQuoteRule(policy.policy(of: $0.name)) }
+        gatekeeper = Gatekeeper(keys: gate.keys, twins: gate.chip, vpcrs: vpcrs)
     }
 
     package var service: Service<Void> {
@@ -48,6 +50,7 @@ package final class PolicyServer {
                     guard let guest = GuestID(request.guest) else { throw .malformed }
                     return Blob(try deepQuotes.quote(request.request, of: guest))
                 },
+            ] + gateRoutes + [
                 .on(StatusCall.self) { (_, _: Connection) in StatusReport([("sessions", "kept by the guests' proxies")]) },
             ],
             welcome: { Connection($0, state: ()) })
@@ -55,6 +58,38 @@ package final class PolicyServer {
 
     private func announce(_ change: PolicyChange) {
         log(.notice, .policy, .policyChanged, guest: change.guest, [("key", change.key.rawValue), ("change", change.text)])
+    }
+
+    /// D7: each with the guest that the channel was made for.
+    private var gateRoutes: [Route<Connection>] {
+        [
+            .on(GateCalls.Create.self) { [gatekeeper] (request, proxy: Connection) throws(CallStatus) in
+                try gatekeeper.create(request, for: try proxy.knownGuest().id)
+            },
+            .on(GateCalls.Import.self) { [gatekeeper] (request, proxy: Connection) throws(CallStatus) in
+                try gatekeeper.importTwin(request, for: try proxy.knownGuest().id)
+            },
+            .on(GateCalls.Use.self) { [gatekeeper] (request, proxy: Connection) throws(CallStatus) in
+                Blob(try gatekeeper.use(request, of: try proxy.knownGuest().id))
+            },
+            .on(GateCalls.RecoverSalt.self) { [gatekeeper] (request, proxy: Connection) throws(CallStatus) in
+                Blob(try gatekeeper.recoverSalt(request, of: try proxy.knownGuest().id))
+            },
+            .on(GateCalls.VerifyMAC.self) { [gatekeeper] (request, proxy: Connection) throws(CallStatus) in
+                try gatekeeper.verifyMAC(request, of: try proxy.knownGuest().id)
+                return Nothing()
+            },
+            .on(GateCalls.Activate.self) { [gatekeeper] (request, proxy: Connection) throws(CallStatus) in
+                Blob(try gatekeeper.activate(request, of: try proxy.knownGuest().id))
+            },
+            .on(HashCalls.Step.self) { [gatekeeper] (request, proxy: Connection) throws(CallStatus) in
+                try gatekeeper.hash(request, of: try proxy.knownGuest().id)
+            },
+            .on(HashCalls.Check.self) { [gatekeeper] (request, proxy: Connection) throws(CallStatus) in
+                try gatekeeper.checkHash(request, of: try proxy.knownGuest().id)
+                return Nothing()
+            },
+        ]
     }
 
     private func start(_ request: PolicyCalls.Start.Request) -> PolicyState {

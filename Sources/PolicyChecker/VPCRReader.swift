@@ -4,7 +4,7 @@ import IPC
 import SystemMap
 import TPMWire
 
-package final class VPCRReader {
+package final class VPCRReader: VPCRSource {
     /// Seconds that paratpm-pcr, which answers from memory, may take.
     private static let patience = 5
     private let path: String
@@ -23,7 +23,7 @@ package final class VPCRReader {
         let digests = selections.flatMap { selection in
             selection.pcrs.compactMap { values[Self.key((selection.hash, $0))] }
         }
-        return PCRReading(generation: reply.generation, digests: digests)
+        return PCRReading(generation: reply.generation, digests: digests, locality: reply.locality)
     }
 
     /// The selected values behind each other, all of one moment, and the boot that they are of.

@@ -48,17 +48,22 @@ package enum CarryCalls {
             package var nonceCaller: [UInt8]
             /// TPMS_ECC_POINT
             package var encryptedSalt: [UInt8]
-            package init(nonceCaller: [UInt8], encryptedSalt: [UInt8]) {
+            /// A policy session that shall authorize TPM2_Duplicate of a gated twin, by PolicyCommandCode and PolicyAuthValue; else an HMAC session.
+            package var duplicates: Bool
+            package init(nonceCaller: [UInt8], encryptedSalt: [UInt8], duplicates: Bool = false) {
                 self.nonceCaller = nonceCaller
                 self.encryptedSalt = encryptedSalt
+                self.duplicates = duplicates
             }
             package init(from reader: inout WireReader) throws(WireError) {
                 nonceCaller = try reader.sized16(max: HashAlgorithm.largestDigest)
                 encryptedSalt = try reader.sized16(max: 256)
+                duplicates = try reader.flag()
             }
             package func encode(to writer: inout WireWriter) {
                 writer.sized16(nonceCaller)
                 writer.sized16(encryptedSalt)
+                writer.flag(duplicates)
             }
         }
         package struct Reply: WireCodable, Sendable {
@@ -114,17 +119,22 @@ package enum CarryCalls {
         package struct Reply: WireCodable, Sendable {
             package var parameters: [UInt8]
             package var authorization: AuthResponse
-            package init(parameters: [UInt8], authorization: AuthResponse) {
+            /// Of TPM2_HMAC_Start: what DeviceCalls.HMACStep takes.
+            package var state: [UInt8]
+            package init(parameters: [UInt8], authorization: AuthResponse, state: [UInt8] = []) {
                 self.parameters = parameters
                 self.authorization = authorization
+                self.state = state
             }
             package init(from reader: inout WireReader) throws(WireError) {
                 parameters = try reader.sized16(max: Run.parametersMax)
                 authorization = try reader.value()
+                state = try reader.sized16(max: DeviceCalls.HMACStep.stateMax)
             }
             package func encode(to writer: inout WireWriter) {
                 writer.sized16(parameters)
                 writer.value(authorization)
+                writer.sized16(state)
             }
         }
     }
@@ -136,7 +146,7 @@ package enum CarryTarget: WireCodable, Sendable {
     case hostRoot
     /// TPM2_Unseal of the gate secret, a child of the host root
     case gateSecret(PublicArea, [UInt8])
-    /// TPM2_Create of a twin
+    /// TPM2_Create or TPM2_Import of a twin
     case guestRoot(GuestID)
     /// The use of a twin
     case twin(GuestID, TwinBlob)
@@ -144,9 +154,10 @@ package enum CarryTarget: WireCodable, Sendable {
     /// The commands that each takes.
     package var allowed: Set<TPMCommandCode> {
         switch self {
-        case .hostRoot, .guestRoot: [.create]
+        case .hostRoot: [.create]
+        case .guestRoot: [.create, .import]
         case .gateSecret: [.unseal]
-        case .twin: [.unseal, .sign, .hmac, .rsaDecrypt, .ecdhZGen]
+        case .twin: [.unseal, .sign, .hmac, .hmacStart, .rsaDecrypt, .ecdhZGen, .duplicate]
         }
     }
 

@@ -266,11 +266,8 @@ package enum DeviceCalls {
         }
         package typealias Reply = Blob
 
-        /// Which seeds a caller may ask for. As long as there is no gate (D7), a proxy activates its guest's credentials
-        /// itself; the gate takes `.identity` away from it.
-        package static func uses(of caller: Caller) -> Set<SeedUse> {
-            caller.contains(.proxy) ? [.session, .duplicate, .identity] : []
-        }
+        /// Which seeds a proxy may ask for: those of credentials are for the policy checker (GateCalls.Activate).
+        package static let uses: Set<SeedUse> = [.session, .duplicate]
     }
 
     /// Makes a twin of a key that came from outside. It reaches the chip under an inner wrapper (TPM2_Import).

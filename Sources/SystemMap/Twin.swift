@@ -25,10 +25,14 @@ package struct TwinSpec: Hashable, Sendable, WireCodable {
     package var isImported: Bool
     /// The guest's object may be duplicated: so may the twin, by the device owner (DeviceCalls.Duplicate).
     package var isDuplicable: Bool
+    /// The guest's object is a storage key: seeds for some uses may be recovered with it, and nothing else.
+    package var isStorageKey: Bool
+    /// Only the policy checker can use it (D7).
+    package var isGated: Bool
 
     package init(
         kind: Kind, sign: Bool, decrypt: Bool, sensitiveDataOrigin: Bool, nameAlgorithm: HashAlgorithm, isImported: Bool = false,
-        isDuplicable: Bool = false
+        isDuplicable: Bool = false, isStorageKey: Bool = false, isGated: Bool = false
     ) {
         self.kind = kind
         self.sign = sign
@@ -37,6 +41,8 @@ package struct TwinSpec: Hashable, Sendable, WireCodable {
         self.nameAlgorithm = nameAlgorithm
         self.isImported = isImported
         self.isDuplicable = isDuplicable
+        self.isStorageKey = isStorageKey
+        self.isGated = isGated
     }
 
     package init(from reader: inout WireReader) throws(WireError) {
@@ -53,6 +59,8 @@ package struct TwinSpec: Hashable, Sendable, WireCodable {
         nameAlgorithm = try reader.value()
         isImported = try reader.flag()
         isDuplicable = try reader.flag()
+        isStorageKey = try reader.flag()
+        isGated = try reader.flag()
     }
     package func encode(to writer: inout WireWriter) {
         switch kind {
@@ -72,6 +80,32 @@ package struct TwinSpec: Hashable, Sendable, WireCodable {
         writer.value(nameAlgorithm)
         writer.flag(isImported)
         writer.flag(isDuplicable)
+        writer.flag(isStorageKey)
+        writer.flag(isGated)
+    }
+}
+
+/// What the policy checker gave with a gated twin, and needs to use it (D7).
+package struct GateSeal: Hashable, Sendable, WireCodable {
+    package static let saltSize = 16
+    package static let markSize = 16
+    /// Goes into the twin's authValue.
+    package var salt: [UInt8]
+    /// The checker's word on the object's Name: the chip made its private part, which was never outside. Empty for what was imported.
+    package var mark: [UInt8]
+
+    package init(salt: [UInt8], mark: [UInt8]) {
+        self.salt = salt
+        self.mark = mark
+    }
+    package init(from reader: inout WireReader) throws(WireError) {
+        salt = try reader.bytes(Self.saltSize)
+        mark = try reader.flag() ? try reader.bytes(Self.markSize) : []
+    }
+    package func encode(to writer: inout WireWriter) {
+        writer.raw(salt)
+        writer.flag(!mark.isEmpty)
+        writer.raw(mark)
     }
 }
 
@@ -80,23 +114,29 @@ package struct TwinBlob: Hashable, Sendable, WireCodable {
     package var spec: TwinSpec
     package var unique: PublicArea.Unique
     package var hardwarePrivate: [UInt8]
+    /// Of a gated twin
+    package var gate: GateSeal?
     /// TPM2B_PRIVATE of the largest chip
     package static let privateMax = 1600
 
-    package init(spec: TwinSpec, unique: PublicArea.Unique, hardwarePrivate: [UInt8]) {
+    package init(spec: TwinSpec, unique: PublicArea.Unique, hardwarePrivate: [UInt8], gate: GateSeal? = nil) {
         self.spec = spec
         self.unique = unique
         self.hardwarePrivate = hardwarePrivate
+        self.gate = gate
     }
     package init(from reader: inout WireReader) throws(WireError) {
         spec = try reader.value()
         unique = try spec.unique(from: &reader)
         hardwarePrivate = try reader.sized16(max: Self.privateMax)
+        gate = try reader.flag() ? try reader.value() : nil
     }
     package func encode(to writer: inout WireWriter) {
         writer.value(spec)
         writer.value(unique)
         writer.sized16(hardwarePrivate)
+        writer.flag(gate != nil)
+        if let gate { writer.value(gate) }
     }
 }
 

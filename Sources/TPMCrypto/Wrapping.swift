@@ -35,6 +35,16 @@ package struct OuterWrapper {
         return aesCFB(key: encryptionKey, iv: zeroIV, data: encrypted, encrypt: false)
     }
 
+    /// The TPM2B_DIGEST that a credential's opened content is.
+    package static func credential(in content: [UInt8]) throws(TPMRC) -> [UInt8] {
+        var reader = WireReader(content)
+        do throws(WireError) {
+            let credential = try reader.sized16(max: HashAlgorithm.largestDigest)
+            try reader.finish()
+            return credential
+        } catch { throw TPMRC(error) }
+    }
+
     private var encryptionKey: [UInt8] { kdfa(hash, key: seed, label: "STORAGE", contextU: name, bits: keyBits) }
 
     private func integrity(of encrypted: [UInt8]) -> [UInt8] {

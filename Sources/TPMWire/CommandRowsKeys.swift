@@ -35,7 +35,7 @@ extension CommandTable {
         CommandRow(.readPublic, "ReadPublic", "12.4", .answered, [.plain(.object)], [.encrypts],
             note: "The guest's public area, not the twin's."),
         CommandRow(.activateCredential, "ActivateCredential", "12.5", .backed, [.admin(.object), .user(.object)], [.decrypts, .encrypts],
-            note: "The twin recovers the seed; the Name that the credential is bound to is virtual, so the rest is software."),
+            note: "The policy checker recovers the seed with the twin, for no proxy gets one of a credential; restricted keys must be of its own making."),
         CommandRow(.makeCredential, "MakeCredential", "12.6", .answered, [.plain(.object)], [.decrypts, .encrypts],
             note: "Public-key work only."),
         CommandRow(.unseal, "Unseal", "12.7", .backed, [.user(.object)], [.encrypts],
@@ -78,7 +78,7 @@ extension CommandTable {
         CommandRow(.encryptDecrypt2, "EncryptDecrypt2", "15.3", .backed, [.user(.object)], [.decrypts, .encrypts],
             note: "As EncryptDecrypt."),
         CommandRow(.hash, "Hash", "15.4", .answered, [], [.decrypts, .encrypts],
-            note: "Nothing secret; the ticket is made with the guest's own proof."),
+            note: "Nothing secret. Where a ticket is wanted the policy checker hashes, since restricted keys sign what has one."),
         CommandRow(.hmac, "HMAC", "15.5", .backed, [.user(.object)], [.decrypts, .encrypts],
             note: "The chip's HMAC with the twin; keys longer than a block, which no twin can hold, are unsealed to the proxy. MAC has the same code."),
     ])
@@ -106,11 +106,11 @@ extension CommandTable {
 
     static let attestation = CommandChapter(18, "Attestation commands", [
         CommandRow(.certify, "Certify", "18.2", .backed, [.admin(.object), .user(.objectOrNull)], [.decrypts, .encrypts],
-            note: "The twin signs an attestation that is composed in software: its Names are the guest's, which the chip does not know."),
+            note: "The twin signs an attestation that is composed in software, by the policy checker where the key is gated: its Names are the guest's, which the chip does not know."),
         CommandRow(.certifyCreation, "CertifyCreation", "18.3", .backed, [.user(.objectOrNull), .plain(.object)], [.decrypts, .encrypts],
             note: "As Certify; creation data and ticket are the guest's."),
         CommandRow(.quote, "Quote", "18.4", .backed, [.user(.objectOrNull)], [.decrypts, .encrypts],
-            note: "The twin signs a quote of the virtual PCRs, composed in software."),
+            note: "The twin signs a quote of the virtual PCRs. With a gated key the policy checker composes it, from paratpm-pcr's values."),
         CommandRow(.getSessionAuditDigest, "GetSessionAuditDigest", "18.5", .backed,
             [.user(.endorsement), .user(.objectOrNull), .plain(.hmacSession)], [.decrypts, .encrypts],
             note: "As Certify; the session is virtual, and so is its digest."),
@@ -134,6 +134,6 @@ extension CommandTable {
         CommandRow(.verifySignature, "VerifySignature", "20.1", .answered, [.plain(.object)], [.decrypts],
             note: "Public-key work, and a ticket made with the guest's own proof."),
         CommandRow(.sign, "Sign", "20.2", .backed, [.user(.object)], [.decrypts],
-            note: "The twin signs; that a restricted key signs nothing but what its own TPM hashed is checked in software."),
+            note: "The twin signs. A restricted key is gated: it signs nothing but what the policy checker hashed."),
     ])
 }

@@ -204,7 +204,7 @@ package struct Attestation: Sendable {
         case nv(indexName: [UInt8], offset: UInt16, contents: [UInt8])
         case nvDigest(indexName: [UInt8], digest: [UInt8])
 
-        var tag: UInt16 {
+        package var tag: UInt16 {
             switch self {
             case .quote: StructureTag.attestQuote
             case .certify: StructureTag.attestCertify
@@ -218,6 +218,9 @@ package struct Attestation: Sendable {
         }
     }
 
+    /// Whether data begin as what the TPM itself says begins (Part 1, 31.4).
+    package static func isImitated(by data: [UInt8]) -> Bool { data.starts(with: magic.wire) }
+
     package init(qualifiedSigner: [UInt8], extraData: [UInt8], clockInfo: ClockInfo, firmwareVersion: UInt64, attested: Attested) {
         self.qualifiedSigner = qualifiedSigner
         self.extraData = extraData
@@ -227,14 +230,31 @@ package struct Attestation: Sendable {
     }
 
     package var wire: [UInt8] {
+        Self.wire(
+            tag: attested.tag, qualifiedSigner: qualifiedSigner, extraData: extraData, clockInfo: clockInfo,
+            firmwareVersion: firmwareVersion, body: attested.body)
+    }
+
+    /// - Parameter body: TPMU_ATTEST.
+    package static func wire(
+        tag: UInt16, qualifiedSigner: [UInt8], extraData: [UInt8], clockInfo: ClockInfo, firmwareVersion: UInt64, body: [UInt8]
+    ) -> [UInt8] {
         var writer = WireWriter()
-        writer.u32(Self.magic)
-        writer.u16(attested.tag)
+        writer.u32(magic)
+        writer.u16(tag)
         writer.sized16(qualifiedSigner)
         writer.sized16(extraData)
         writer.value(clockInfo)
         writer.u64(firmwareVersion)
-        switch attested {
+        writer.raw(body)
+        return writer.bytes
+    }
+}
+
+extension Attestation.Attested {
+    package var body: [UInt8] {
+        var writer = WireWriter()
+        switch self {
         case .quote(let selection, let digest):
             writer.list(selection)
             writer.sized16(digest)

@@ -53,6 +53,21 @@ package protocol PolicyService: AnyObject {
     func step(_ request: PolicyCalls.Step.Request) throws(TPMRC) -> PolicyCalls.Step.Reply
     /// The ticket of a signature that is genuine.
     func verify(_ request: PolicyCalls.Verify.Request) throws(TPMRC) -> Ticket
+
+    // The gate (D7)
+
+    func create(_ request: GateCalls.Create.Request) throws(TPMRC) -> TwinBlob
+    func importTwin(_ request: GateCalls.Import.Request) throws(TPMRC) -> TwinBlob
+    /// - Returns: what GateCalls.Use says, by the command.
+    func use(_ request: GateCalls.Use.Request) throws(TPMRC) -> [UInt8]
+    func recoverSalt(_ request: GateCalls.RecoverSalt.Request) throws(TPMRC) -> [UInt8]
+    /// - Throws: TPM_RC_SIGNATURE if it is not the key's.
+    func verifyMAC(_ request: GateCalls.VerifyMAC.Request) throws(TPMRC)
+    /// The credential; errors have their parameter number.
+    func activate(_ request: GateCalls.Activate.Request) throws(TPMRC) -> [UInt8]
+    func hash(_ request: HashCalls.Step.Request) throws(TPMRC) -> HashCalls.Step.Reply
+    /// - Throws: TPM_RC_TICKET if it is not one of the checker's.
+    func checkHash(_ request: HashCalls.Check.Request) throws(TPMRC)
 }
 
 /// Names one record of the guest's lasting state.

@@ -43,6 +43,7 @@ func measure(_ operation: Operation, on tpms: [TPMClient]) throws(BenchError) ->
 
 private func time(_ prepared: Prepared, _ round: Int, _ tpm: TPMClient, _ code: TPMCommandCode) throws(BenchError) -> Int64 {
     let command = prepared.command(round)
+    for message in prepared.before { _ = try tpm.run(message) }
     let start = Clock.now()
     let response = try tpm.exchange(command)
     let taken = Clock.now() - start

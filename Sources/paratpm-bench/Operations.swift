@@ -9,6 +9,8 @@ struct Prepared {
     var command: (Int) -> [UInt8]
     /// The response brings a handle, which is flushed outside of the measured time.
     var flushes = false
+    /// Sent before each round, outside of the measured time.
+    var before: [CommandMessage] = []
     /// Transient objects that the preparation left.
     var objects: [TPMHandle] = []
 }
@@ -72,6 +74,8 @@ struct Operation {
                 let bytes = CommandMessage(.unseal, handles: [sealed], sessions: [password]).bytes
                 return Prepared(command: { _ in bytes }, objects: [sealed])
             },
+            unsealByPolicy(unsealUngated, .sealed, rounds: slow),
+            unsealByPolicy(unsealGated, .sealedByPolicy, rounds: slow),
             creation(createRSA, .rsaStorage(salt: 0), rounds: Self.rsaRounds),
             rsaPrimary(primaryFirst, again: false),
             rsaPrimary(primaryAgain, again: true),
@@ -105,6 +109,8 @@ struct Operation {
         }
     }
 
+    static let unsealUngated = "Unseal, PolicyPCR, ungated"
+    static let unsealGated = "Unseal, PolicyPCR, gated"
     static let createRSA = "Create RSA-2048"
     static let primaryFirst = "CreatePrimary RSA-2048, first"
     static let primaryAgain = "CreatePrimary RSA-2048, again"
@@ -117,6 +123,32 @@ struct Operation {
             let bytes = TPMClient.create(parent, template).bytes
             return Prepared(command: { _ in bytes }, objects: [parent])
         }
+    }
+
+    /// A policy session with PolicyPCR authorizes; what starts and feeds it is not measured.
+    private static func unsealByPolicy(_ name: String, _ template: PublicArea, rounds: Int) -> Operation {
+        Operation(name, .unseal, rounds: rounds, warmUp: 10) { tpm throws(BenchError) in
+            let trial = try tpm.startPolicySession(isTrial: true)
+            _ = try tpm.run(policyPCR(trial))
+            var answer = WireReader(try tpm.run(CommandMessage(.policyGetDigest, handles: [trial])).parameters)
+            guard let policy = try? answer.sized16() else { throw BenchError("PolicyGetDigest: the response does not decode") }
+            try tpm.flush(trial)
+            var area = template
+            area.authPolicy = policy
+            let sealed = try tpm.createLoaded(area, data: policy)
+            let session = try tpm.startPolicySession(isTrial: false)
+            let authorization = AuthCommand(
+                handle: session, nonce: [UInt8](repeating: 7, count: 16), attributes: .continueSession)
+            let bytes = CommandMessage(.unseal, handles: [sealed], sessions: [authorization]).bytes
+            return Prepared(command: { _ in bytes }, before: [policyPCR(session)], objects: [sealed, session])
+        }
+    }
+
+    private static func policyPCR(_ session: TPMHandle) -> CommandMessage {
+        var parameters = WireWriter()
+        parameters.sized16([UInt8]())
+        parameters.list([PCRSelection(.sha256, pcrs: 0..<8)])
+        return CommandMessage(.policyPCR, handles: [session], parameters: parameters.bytes)
     }
 
     /// An HMAC session salted with an ECC key. The ephemeral point is made beforehand: that is the caller's work.
@@ -160,6 +192,11 @@ extension PublicArea {
     static let sealed = PublicArea(
         nameAlgorithm: .sha256, attributes: [.fixedTPM, .fixedParent, .userWithAuth, .noDA],
         parameters: .keyedHash(scheme: .null), unique: .digest([]))
+
+    /// Only a policy opens it.
+    static let sealedByPolicy = PublicArea(
+        nameAlgorithm: .sha256, attributes: sealed.attributes.subtracting(.userWithAuth), parameters: sealed.parameters,
+        unique: sealed.unique)
 
     static func rsaStorage(salt: UInt8) -> PublicArea {
         PublicArea(
@@ -207,6 +244,18 @@ extension TPMClient {
         let loaded = try handle(of: try run(CommandMessage(.load, handles: [parent], sessions: [password], parameters: blobs.bytes)))
         try flush(parent)
         return loaded
+    }
+
+    /// Unsalted and unbound.
+    func startPolicySession(isTrial: Bool) throws(BenchError) -> TPMHandle {
+        var parameters = WireWriter()
+        parameters.sized16([UInt8](repeating: 7, count: 16))
+        parameters.sized16([UInt8]())
+        parameters.u8(isTrial ? 3 : 1)  // TPM_SE_TRIAL, TPM_SE_POLICY
+        SymmetricDefinition.null.encode(to: &parameters)
+        parameters.value(HashAlgorithm.sha256)
+        return try handle(of: try run(
+            CommandMessage(.startAuthSession, handles: [.null, .null], parameters: parameters.bytes)))
     }
 
     func flush(_ handle: TPMHandle) throws(BenchError) {

@@ -49,6 +49,8 @@ final class DeviceBench {
 
 extension TwinSpec {
     static let p256Signer = TwinSpec(kind: .ecc(.p256), sign: true, decrypt: false, sensitiveDataOrigin: true, nameAlgorithm: .sha256)
+    static let p256StorageKey = TwinSpec(
+        kind: .ecc(.p256), sign: false, decrypt: true, sensitiveDataOrigin: true, nameAlgorithm: .sha256, isStorageKey: true)
     static let p256Agreer = TwinSpec(kind: .ecc(.p256), sign: false, decrypt: true, sensitiveDataOrigin: true, nameAlgorithm: .sha256)
     static let rsaDecrypter = TwinSpec(
         kind: .rsa(bits: 2048, exponent: 0), sign: false, decrypt: true, sensitiveDataOrigin: true, nameAlgorithm: .sha256)

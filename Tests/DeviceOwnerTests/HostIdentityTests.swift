@@ -123,7 +123,7 @@ private let time: Int64 = 1_795_392_000
         _ = try admin.call(HostCalls.Initialize.self, Blob([]))
         let ecc = EndorsementCertificate.eccP256.index
         #expect(try proxy.call(HostCalls.Certificates.self, Nothing()).wanted.map(\.index).contains(ecc))
-        let handle = try proxy.call(DeviceCalls.Load.self, try proxy.call(DeviceCalls.Create.self, .init(spec: .p256Agreer, data: [])))
+        let handle = try proxy.call(DeviceCalls.Load.self, try proxy.call(DeviceCalls.Create.self, .init(spec: .p256StorageKey, data: [])))
         let first = try proxy.call(HostCalls.Certify.self, .init(index: ecc, handle: handle)).bytes
         #expect(try proxy.call(HostCalls.Certify.self, .init(index: ecc, handle: handle)).bytes == first)
         #expect(try admin.call(HostCalls.Certificate.self, .init(guest: guest.id.bytes, index: ecc)).bytes == first)
@@ -151,13 +151,14 @@ private let time: Int64 = 1_795_392_000
                 return nil
             } catch { return error }
         }
-        let own = try proxy.call(DeviceCalls.Create.self, .init(spec: .p256Agreer, data: []))
+        let own = try proxy.call(DeviceCalls.Create.self, .init(spec: .p256StorageKey, data: []))
         #expect(certify(own) == nil)
+        #expect(certify(try proxy.call(DeviceCalls.Create.self, .init(spec: .p256Agreer, data: []))) == .status(.notPermitted))
         #expect(certify(try proxy.call(DeviceCalls.Create.self, .init(spec: .p256Signer, data: []))) == .status(.notPermitted))
         #expect(certify(own, EndorsementCertificate.rsa2048.index) == .status(.notPermitted))
         #expect(certify(own, TPMHandle(0x01C0_0003)) == .status(.malformed))
         // A key that the chip did not make under this guest's root: another guest's, or a point of the proxy's own.
-        let foreign = try two.proxy(.device).channel.call(DeviceCalls.Create.self, .init(spec: .p256Agreer, data: []))
+        let foreign = try two.proxy(.device).channel.call(DeviceCalls.Create.self, .init(spec: .p256StorageKey, data: []))
         #expect(certify(foreign) != nil)
         var forged = own
         forged.unique = .ecc(ECCKeyPair.generate(.p256).publicPoint)

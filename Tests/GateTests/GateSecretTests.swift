@@ -10,7 +10,7 @@ import Wire
 
 @testable import PolicyChecker
 
-private let now = GuestTime(milliseconds: 0, epoch: 1)
+
 private let start = PolicyCalls.Start.Request(hash: .sha256, trial: false, startTime: now)
 
 @Suite(.serialized) struct GateSecretTests {
@@ -37,12 +37,12 @@ private let start = PolicyCalls.Start.Request(hash: .sha256, trial: false, start
         let record = try GateRecord(wire: try #require(try Files.read(bench.directory.instance.gateRecord, max: 4096)))
         let command = GateCommand(
             code: .unseal, target: .gateSecret(record.area, record.wrapped), name: record.area.name, attributes: .encrypt)
-        let before = try gate.chip.run(command)
+        let before = try gate.chip.run(command).parameters
         bench.chip.kill()
         try bench.chip.start()
-        #expect(try gate.chip.run(command) == before)
+        #expect(try gate.chip.run(command).parameters == before)
         try bench.startDevice()
-        #expect(try gate.chip.run(command) == before)
+        #expect(try gate.chip.run(command).parameters == before)
     }
 
     @Test func aDamagedRecordIsLeftAlone() throws {

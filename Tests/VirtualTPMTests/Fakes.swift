@@ -7,6 +7,7 @@ import TPMWire
 import Testing
 import Wire
 
+@testable import PolicyChecker
 @testable import VirtualTPM
 
 /// Bytes from hexadecimal digits, spaces ignored.
@@ -30,6 +31,9 @@ final class FakeDevice: DeviceService {
     private var nextHandle: UInt32 = 0
     /// seedValues of keyed-hash twins, by unique field
     private var seeds: [[UInt8]: [UInt8]] = [:]
+    /// The authValues of gated twins, by wrapped private part; and what their user now gives
+    private var authValues: [[UInt8]: Secret] = [:]
+    var auth = Secret.empty
     var loadedCount: Int { table.count }
 
     /// One RSA-2048 key for all (generation would be slow), made with openssl genrsa.
@@ -54,6 +58,7 @@ final class FakeDevice: DeviceService {
         if let outage { throw outage }
     }
     func forgetLog() { log = [] }
+    func gate(_ twin: TwinBlob, _ auth: Secret) { authValues[twin.hardwarePrivate] = auth }
 
     func create(_ spec: TwinSpec, data: [UInt8]) throws(TPMRC) -> TwinBlob {
         try note("create")
@@ -126,6 +131,7 @@ final class FakeDevice: DeviceService {
 
     private func twin(_ handle: UInt32) throws(TPMRC) -> (TwinBlob, secret: [UInt8]) {
         guard let twin = table[handle] else { throw .failure }
+        guard authValues[twin.hardwarePrivate] ?? .empty == auth else { throw .badAuth.session(1) }
         return (twin, Array(twin.hardwarePrivate.dropFirst(32)))
     }
 
@@ -231,15 +237,17 @@ final class FakePCRs: PCRService {
 /// The policy checker's arithmetic without the process.
 final class FakePolicy: PolicyService {
     private let pcrs: FakePCRs
-    private let key = Secret(randomBytes(32))
-    private let guest = GuestID([UInt8](repeating: 7, count: GuestID.size))!
+    private let keys = GateKeys(secret: Secret(randomBytes(GateKeys.size)))
+    private var key: Secret { keys.token }
+    let guest = GuestID([UInt8](repeating: 7, count: GuestID.size))!
+    let gatekeeper: Gatekeeper
 
-    init(_ pcrs: FakePCRs) { self.pcrs = pcrs }
-
-    private func mint() -> TicketMint {
-        let key = key.bytes
-        return TicketMint { Secret(key + $0.wire) }
+    init(_ pcrs: FakePCRs, _ device: FakeDevice) {
+        self.pcrs = pcrs
+        gatekeeper = Gatekeeper(keys: keys, twins: FakeGatedTwins(device), vpcrs: pcrs)
     }
+
+    private func mint() -> TicketMint { keys.mint(guest) }
 
     func start(_ request: PolicyCalls.Start.Request) throws(TPMRC) -> [UInt8] {
         PolicyToken.seal(
@@ -296,7 +304,7 @@ final class Guest {
     init(limits: Limits = Limits(), started: Bool = true) throws {
         self.limits = limits
         secret = Secret(randomBytes(32))
-        policy = FakePolicy(pcrs)
+        policy = FakePolicy(pcrs, device)
         tpm = try VirtualTPM(
             device: device, pcrs: pcrs, policy: policy, store: store, clock: clock, secret: secret, limits: limits)
         pcrs.pcrs.powerOn()

@@ -102,10 +102,26 @@ struct TwinTests {
             Templates.rsaStorage.twinSpec(.used)
                 == TwinSpec(
                     kind: .rsa(bits: 2048, exponent: 0), sign: false, decrypt: true, sensitiveDataOrigin: true,
-                    nameAlgorithm: .sha256))
+                    nameAlgorithm: .sha256, isStorageKey: true))
         #expect(
             Templates.eccAttest.twinSpec(.used)
-                == TwinSpec(kind: .ecc(.p256), sign: true, decrypt: false, sensitiveDataOrigin: true, nameAlgorithm: .sha256))
+                == TwinSpec(
+                    kind: .ecc(.p256), sign: true, decrypt: false, sensitiveDataOrigin: true, nameAlgorithm: .sha256, isGated: true))
+    }
+
+    @Test("restricted signing keys are gated, and what a policy alone can authorize; storage keys are not")
+    func gated() {
+        let policy = [UInt8](repeating: 1, count: 32)
+        for template in [Templates.sealed, Templates.eccSign, Templates.rsaDecrypt, Templates.hmac, Templates.aes, Templates.rsaStorage] {
+            #expect(!template.isGated)
+            var byPolicy = template
+            byPolicy.attributes.remove(.userWithAuth)
+            #expect(!byPolicy.isGated)
+            byPolicy.authPolicy = policy
+            #expect(byPolicy.isGated == (template != Templates.rsaStorage))
+        }
+        #expect(Templates.eccAttest.isGated)
+        #expect(Templates.keyedHash(Templates.fixed.union([.sign, .restricted]), scheme: Scheme(.hmac, .sha256)).isGated)
     }
 
     @Test("HMAC keys are the chip's where a twin can hold them; everything else symmetric is sealed")

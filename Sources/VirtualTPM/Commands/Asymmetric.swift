@@ -48,7 +48,7 @@ extension VirtualTPM {
     private func rsaScheme(_ key: LoadedObject, _ given: Scheme, _ label: [UInt8]) throws(TPMRC) -> Scheme {
         // A label has its terminating NUL.
         guard label.last ?? 0 == 0 else { throw TPMRC.value.parameter(3) }
-        do throws(TPMRC) { return try encryptionScheme(for: key, given) } catch { throw error.parameter(2) }
+        do throws(TPMRC) { return try key.publicArea.encryptionScheme(given) } catch { throw error.parameter(2) }
     }
 
     /// TPM2_ECDH_KeyGen (14.4)

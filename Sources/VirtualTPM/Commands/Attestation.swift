@@ -1,4 +1,5 @@
 // Part 3, 18 and 31.16: attestation commands.
+import SystemMap
 import TPMCrypto
 import TPMWire
 import Wire
@@ -22,7 +23,7 @@ extension VirtualTPM {
         let certified = try? object(call.handles[0])
         let attested = Attestation.Attested.certify(
             name: certified?.name ?? [], qualifiedName: certified?.qualifiedName ?? [])
-        return try attest(attested, qualifyingData, signer)
+        return try attest(attested, qualifyingData, signer, of: certified)
     }
 
     /// TPM2_CertifyCreation (18.3)
@@ -37,7 +38,8 @@ extension VirtualTPM {
         let objectName = name(of: call.handles[1])
         let genuine = creationTicket(given.hierarchy, name: objectName, creationHash: creationHash)
         guard constantTimeEqual(genuine.digest, given.digest) else { throw TPMRC.ticket.parameter(4) }
-        return try attest(.creation(objectName: objectName, creationHash: creationHash), qualifyingData, signer)
+        return try attest(
+            .creation(objectName: objectName, creationHash: creationHash), qualifyingData, signer, of: try? object(call.handles[1]))
     }
 
     /// TPM2_Quote (18.4)
@@ -126,19 +128,25 @@ extension VirtualTPM {
         guard handle != .null else { return Signer(key: nil, scheme: .null) }
         let key = try object(handle, number: number, orSequence: .key)
         guard key.isSigningKey else { throw TPMRC.key.handle(number) }
-        do throws(TPMRC) { return Signer(key: key, scheme: try signingScheme(for: key, given)) } catch {
+        do throws(TPMRC) { return Signer(key: key, scheme: try key.publicArea.signingScheme(given)) } catch {
             throw error.parameter(parameter)
         }
     }
 
-    /// Composes a TPMS_ATTEST (Part 2, 10.12.8) and signs it: TPM2B_ATTEST and TPMT_SIGNATURE.
+    /// Composes a TPMS_ATTEST (Part 2, 10.12.8) and signs it: TPM2B_ATTEST and TPMT_SIGNATURE. Where the key is gated, the policy checker
+    /// composes it.
+    /// - Parameter object: the one that it is about.
     private func attest(
-        _ attested: Attestation.Attested, _ qualifyingData: [UInt8], _ signer: Signer
+        _ attested: Attestation.Attested, _ qualifyingData: [UInt8], _ signer: Signer, of object: LoadedObject? = nil
     ) throws(TPMRC) -> Reply {
         var attestation = Attestation(
             qualifiedSigner: signer.key?.qualifiedName ?? TPMHandle.null.wire, extraData: qualifyingData, clockInfo: clockInfo,
             firmwareVersion: Identification.firmwareVersion, attested: attested)
         if signer.key?.hierarchy != .endorsement && signer.key?.hierarchy != .platform { obfuscate(&attestation) }
+        if let gated = signer.key?.gatedTwin {
+            let reply = try gated.use(Statement(attestation, of: object))
+            return Reply { $0.raw(reply) }
+        }
         let wire = attestation.wire
         let signature: Signature =
             if let key = signer.key, let hash = signer.scheme.hash {
@@ -161,6 +169,22 @@ extension VirtualTPM {
         attestation.firmwareVersion &+= firmware
         attestation.clockInfo.resetCount &+= resets
         attestation.clockInfo.restartCount &+= restarts
+    }
+}
+
+extension Statement {
+    /// What of an attestation the proxy contributes.
+    fileprivate init(_ attestation: Attestation, of object: LoadedObject?) {
+        let circumstances = Circumstances(
+            qualifiedSigner: attestation.qualifiedSigner, clockInfo: attestation.clockInfo, firmwareVersion: attestation.firmwareVersion)
+        let named = object?.named ?? NamedObject(area: nil, mark: [])
+        let content: Content = switch attestation.attested {
+        case .quote(let selection, _): .quote(selection)
+        case .certify(_, let qualifiedName): .certify(named, qualifiedName: qualifiedName)
+        case .creation(_, let creationHash): .creation(named, creationHash: creationHash)
+        default: .own(tag: attestation.attested.tag, body: attestation.attested.body)
+        }
+        self = .attestation(circumstances, content)
     }
 }
 

@@ -1,4 +1,5 @@
 // Part 3, 21: command audit; and both kinds of audit as the pipeline keeps them.
+import EnhancedAuthorization
 import TPMCrypto
 import TPMWire
 import Wire
@@ -33,14 +34,14 @@ extension VirtualTPM {
     }
 
     /// - Parameter parameters: of the response, as they go out.
-    func updateAudits(_ call: CommandCall, _ hashes: CommandHashes, _ parameters: [UInt8]) {
+    func updateAudits(_ call: CommandCall, _ hashes: CommandDigests, _ parameters: [UInt8]) {
         updateSessionAudit(call, hashes, parameters)
         updateCommandAudit(call, hashes, parameters)
     }
 
     /// The digest of every audited command and response since it was begun (Part 3, 21.1). What changed the hash begins
     /// none.
-    private func updateCommandAudit(_ call: CommandCall, _ hashes: CommandHashes, _ parameters: [UInt8]) {
+    private func updateCommandAudit(_ call: CommandCall, _ hashes: CommandDigests, _ parameters: [UInt8]) {
         guard durable.audit.commands.contains(call.row.code) else { return }
         if call.isAuditHashChange {
             volatile.commandAuditDigest = []
@@ -53,7 +54,7 @@ extension VirtualTPM {
     }
 
     /// Session audit (Part 1, 19.6.6): the digest of every command and response since the session's first use for audit.
-    private func updateSessionAudit(_ call: CommandCall, _ hashes: CommandHashes, _ parameters: [UInt8]) {
+    private func updateSessionAudit(_ call: CommandCall, _ hashes: CommandDigests, _ parameters: [UInt8]) {
         guard let applied = call.sessions.first(where: { $0.attributes.contains(.audit) }),
             var session = volatile.sessions[applied.handle]
         else {

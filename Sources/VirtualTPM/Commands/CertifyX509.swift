@@ -15,7 +15,7 @@ extension VirtualTPM {
         let signKey = try object(call.handles[1], number: 2, orSequence: .key)
         guard signKey.isSigningKey, let nameAlgorithm = signKey.publicArea.nameAlgorithm else { throw TPMRC.key.handle(2) }
         let scheme: Scheme
-        do throws(TPMRC) { scheme = try signingScheme(for: signKey, inScheme) } catch { throw error.parameter(2) }
+        do throws(TPMRC) { scheme = try signKey.publicArea.signingScheme(inScheme) } catch { throw error.parameter(2) }
         let certified = try object(call.handles[0], orSequence: .asymmetric)
         guard let publicKey = certified.publicArea.subjectPublicKeyInfo, let hash = scheme.hash else {
             throw TPMRC.asymmetric.handle(1)
@@ -29,8 +29,9 @@ extension VirtualTPM {
         let fields = [algorithm, partial.issuer, partial.validity, partial.subject, publicKey, partial.extensions]
         let serial = digest(nameAlgorithm, fields.flatMap { $0 } + signKey.name + certified.name).prefix(PartialCertificate.serialSize)
         let head = DER.element(DER.context(0), DER.number([2])) + DER.number(Array(serial))
-        let tbsDigest = digest(hash, DER.element(DER.sequence, head + fields.flatMap { $0 }))
-        let signature = try signKey.sign(digest: tbsDigest, scheme: scheme)
+        let certificate = DER.element(DER.sequence, head + fields.flatMap { $0 })
+        let tbsDigest = digest(hash, certificate)
+        let signature = try signKey.sign(digest: tbsDigest, scheme: scheme, for: .certificate(certificate))
         let added = head + (partial.signature == nil ? algorithm : []) + publicKey
         return Reply {
             $0.sized16(DER.element(DER.sequence, added))

@@ -54,10 +54,10 @@ extension VirtualTPM {
         }
         guard volatile.hierarchies.isEnabled(context.hierarchy) else { throw .hierarchy }
         if context.savedHandle == SavedKind.sequence {
-            let sequence = try Self.decode(SequenceRecord.self, plain).sequence(device: device)
+            let sequence = try Self.decode(SequenceRecord.self, plain).sequence(keeper)
             return try volatile.transient.insert(.sequence(sequence))
         }
-        let object = try Self.decode(ObjectRecord.self, plain).object(device: device)
+        let object = try Self.decode(ObjectRecord.self, plain).object(keeper)
         return try volatile.transient.insert(.object(object))
     }
 

@@ -72,7 +72,7 @@ extension VirtualTPM {
 
     private func child(_ key: NewKey, under parent: LoadedObject, _ sensitive: SensitiveCreate) -> LoadedObject {
         LoadedObject(
-            key.publicArea, under: parent, authValue: sensitive.userAuth, backing: .twin(TwinReference(key.twin, device: device)))
+            key.publicArea, under: parent, authValue: sensitive.userAuth, backing: .twin(TwinReference(key.twin, keeper)))
     }
 
     private func creationTemplate(

@@ -35,7 +35,7 @@ extension VirtualTPM {
 
     private func fetch(_ certificate: EndorsementCertificate, _ host: any HostService) throws(TPMRC) {
         let key = try primary(.endorsement, certificate.template, data: [])
-        let bytes = try TwinReference(key.twin, device: device).use { (_, handle) throws(TPMRC) in
+        let bytes = try TwinReference(key.twin, keeper).use { (_, handle) throws(TPMRC) in
             try host.certify(certificate.index, handle)
         }
         guard bytes.count <= NVPublic.dataMax else { throw .nvSpace }

@@ -44,7 +44,7 @@ extension VirtualTPM {
         guard let twin = envelope.twin(of: publicArea) else { throw TPMRC.hash.parameter(2) }
 
         let loaded = LoadedObject(
-            publicArea, under: parent, authValue: envelope.authValue, backing: .twin(TwinReference(twin, device: device)))
+            publicArea, under: parent, authValue: envelope.authValue, backing: .twin(TwinReference(twin, keeper)))
         let handle = try volatile.transient.insert(.object(loaded))
         return Reply(handle: handle) { $0.sized16(name) }
     }
@@ -109,37 +109,41 @@ extension VirtualTPM {
         }
     }
 
-    /// TPM2B_ID_OBJECT, in bytes: an HMAC and an encrypted digest, each behind its size
-    private static let credentialMax = 2 * (2 + HashAlgorithm.largestDigest)
     /// TPM2_ActivateCredential (12.5)
     func activateCredential(_ call: inout CommandCall) throws(TPMRC) -> Reply {
-        let credentialBlob = try call.parameters.bytes(max: Self.credentialMax)
+        let credentialBlob = try call.parameters.bytes(max: GateCalls.Activate.Request.credentialMax)
         let secret = try call.parameters.bytes(max: PublicArea.rsaMax)
         try call.parameters.finish()
 
         let key = try object(call.handles[1], number: 2)
         guard key.isStorageKey else { throw TPMRC.type.handle(2) }
         let activated = try object(call.handles[0])
+        var credential = try opened(credentialBlob, secret, key, for: activated)
+        defer { wipe(&credential) }
+        return Reply { $0.sized16(credential) }
+    }
+
+    /// Where the chip has the storage key, the policy checker opens the credential: it alone gets the seed.
+    private func opened(
+        _ blob: [UInt8], _ secret: [UInt8], _ key: LoadedObject, for activated: LoadedObject
+    ) throws(TPMRC) -> [UInt8] {
+        do throws(TPMRC) {
+            if case .twin(let twin) = key.backing {
+                try key.checkSecret(secret)
+                return try policy.activate(GateCalls.Activate.Request(
+                    key: GatedObject(area: key.publicArea, twin: twin.blob), credential: blob, secret: secret, object: activated.named))
+            }
+        } catch { throw error.parameter(2) }
         let seed: [UInt8]
         do throws(TPMRC) { seed = try key.recoverSeed(secret, for: .identity) } catch {
             throw error == .key ? .failure : error.parameter(2)
         }
         guard let wrapper = OuterWrapper(protector: key.publicArea, seed: seed, name: activated.name) else { throw .failure }
-        var credential: [UInt8]
-        do throws(TPMRC) { credential = try openedCredential(credentialBlob, wrapper) } catch { throw error.parameter(1) }
-        defer { wipe(&credential) }
-        return Reply { $0.sized16(credential) }
-    }
-
-    private func openedCredential(_ blob: [UInt8], _ wrapper: OuterWrapper) throws(TPMRC) -> [UInt8] {
-        var plain = try wrapper.open(blob)
-        defer { wipe(&plain) }
-        var reader = WireReader(plain)
-        do throws(WireError) {
-            let credential = try reader.sized16(max: HashAlgorithm.largestDigest)
-            try reader.finish()
-            return credential
-        } catch { throw TPMRC(error) }
+        do throws(TPMRC) {
+            var plain = try wrapper.open(blob)
+            defer { wipe(&plain) }
+            return try OuterWrapper.credential(in: plain)
+        } catch { throw error.parameter(1) }
     }
 
     /// TPM2_MakeCredential (12.6)

@@ -122,7 +122,7 @@ extension VirtualTPM {
 
     /// Part 1, 19.7: whether the policy session may authorize this command for this entity.
     func checkPolicy(
-        _ state: PolicyState, _ handle: TPMHandle, _ role: AuthRole, _ call: CommandCall, _ hashes: CommandHashes
+        _ state: PolicyState, _ handle: TPMHandle, _ role: AuthRole, _ call: CommandCall, _ hashes: CommandDigests
     ) throws(TPMRC) {
         let policy = authPolicy(of: handle)
         let pcrs = try pcrs.values()
@@ -132,17 +132,6 @@ extension VirtualTPM {
                 pcrGeneration: pcrs.generation, locality: pcrs.locality,
                 nvWritten: durable.nv[handle]?.publicArea.attributes.contains(.written),
                 digest: { hashes.digest($0, state.hash) }))
-    }
-}
-
-extension CommandHashes {
-    fileprivate func digest(_ binding: PolicyBinding, _ hash: HashAlgorithm) -> [UInt8]? {
-        switch binding {
-        case .cpHash: cpHash(hash)
-        case .nameHash: nameHash(hash)
-        case .template: templateHash(hash)
-        case .parameters: parametersHash(hash)
-        }
     }
 }
 

@@ -35,7 +35,7 @@ extension VirtualTPM {
             return (publicArea, .software(scalar))
         }
         let key = try primary(hierarchy, template, data: data)
-        return (key.publicArea, .twin(TwinReference(key.twin, device: device)))
+        return (key.publicArea, .twin(TwinReference(key.twin, keeper)))
     }
 
     /// TPM2_EvictControl (28.5)

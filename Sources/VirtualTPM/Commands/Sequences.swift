@@ -25,7 +25,7 @@ extension VirtualTPM {
         try call.parameters.finish()
 
         let state: SequenceObject.State =
-            if let hash { .hash(HashContext(hash)) } else { .event(HashAlgorithm.allCases.map { HashContext($0) }) }
+            if let hash { .hash(HashSequence(hash)) } else { .event(HashAlgorithm.allCases.map { HashContext($0) }) }
         let sequence = SequenceObject(authValue: auth, state: state)
         return Reply(handle: try volatile.transient.insert(.sequence(sequence)))
     }
@@ -37,7 +37,7 @@ extension VirtualTPM {
 
         // The reference implementation numbers this error as if the handle were a parameter.
         guard case .sequence(let sequence) = volatile.transient[call.handles[0]] else { throw TPMRC.mode.parameter(1) }
-        try sequence.update(buffer)
+        try sequence.update(buffer, policy)
         return .empty
     }
 
@@ -50,14 +50,14 @@ extension VirtualTPM {
         guard case .sequence(let sequence) = volatile.transient[call.handles[0]] else { throw TPMRC.mode.handle(1) }
         // A copy: a sequence whose completion fails has not taken in the data.
         var state = sequence.state
-        try state.update(buffer)
+        try state.update(buffer, policy)
         sequence.noteStart(buffer)
-        var validation = Ticket.null(StructureTag.hashCheck)
+        var validation: Ticket?
         let result: [UInt8]
         switch state {
-        case .hash(let context):
-            result = context.finished()
-            validation = hashCheckTicket(hierarchy, context.hash, digest: result, isSafe: sequence.isTicketSafe)
+        case .hash(let steps):
+            let ticket = hierarchy == .null || !sequence.isTicketSafe ? nil : ticketHierarchy(hierarchy)
+            (result, validation) = try steps.finished(ticket: ticket, policy)
         case .hmac(let context): result = context.finished()
         case .cmac(let context): result = context.finished()
         case .twin(let steps): result = try steps.finished()
@@ -65,7 +65,7 @@ extension VirtualTPM {
         }
         return Reply {
             $0.sized16(result)
-            $0.value(validation)
+            $0.value(validation ?? .null(StructureTag.hashCheck))
         }
     }
 
@@ -86,8 +86,8 @@ extension VirtualTPM {
 
 extension SequenceObject {
     /// On error nothing has changed.
-    func update(_ buffer: [UInt8]) throws(TPMRC) {
-        try state.update(buffer)
+    func update(_ buffer: [UInt8], _ policy: any PolicyService) throws(TPMRC) {
+        try state.update(buffer, policy)
         noteStart(buffer)
     }
 
@@ -95,17 +95,17 @@ extension SequenceObject {
     func noteStart(_ buffer: [UInt8]) {
         guard !isStarted else { return }
         isStarted = true
-        isTicketSafe = buffer.count >= Attestation.magic.wire.count && !startsAsGenerated(buffer)
+        isTicketSafe = buffer.count >= Attestation.magic.wire.count && !Attestation.isImitated(by: buffer)
     }
 }
 
 extension SequenceObject.State {
     /// On error nothing has changed.
-    mutating func update(_ buffer: [UInt8]) throws(TPMRC) {
+    mutating func update(_ buffer: [UInt8], _ policy: any PolicyService) throws(TPMRC) {
         switch self {
-        case .hash(var context):
-            context.update(buffer)
-            self = .hash(context)
+        case .hash(var steps):
+            try steps.update(buffer, policy)
+            self = .hash(steps)
         case .event(var contexts):
             for index in contexts.indices { contexts[index].update(buffer) }
             self = .event(contexts)
@@ -130,7 +130,7 @@ struct SequenceRecord: WireCodable {
     private let isTicketSafe: Bool
 
     private enum Stored {
-        case hash(HashContext)
+        case hash(HashSequence)
         case event([HashContext])
         case hmac(HMACContext)
         case cmac(CMACContext)
@@ -140,7 +140,7 @@ struct SequenceRecord: WireCodable {
     init(_ sequence: SequenceObject) {
         authValue = sequence.authValue.bytes
         stored = switch sequence.state {
-        case .hash(let context): .hash(context)
+        case .hash(let steps): .hash(steps)
         case .event(let contexts): .event(contexts)
         case .hmac(let context): .hmac(context)
         case .cmac(let context): .cmac(context)
@@ -150,13 +150,13 @@ struct SequenceRecord: WireCodable {
         isTicketSafe = sequence.isTicketSafe
     }
 
-    func sequence(device: any DeviceService) -> SequenceObject {
+    func sequence(_ keeper: TwinKeeper) -> SequenceObject {
         let state: SequenceObject.State = switch stored {
-        case .hash(let context): .hash(context)
+        case .hash(let steps): .hash(steps)
         case .event(let contexts): .event(contexts)
         case .hmac(let context): .hmac(context)
         case .cmac(let context): .cmac(context)
-        case .twin(let blob, let hash, let progress): .twin(TwinSequence(TwinReference(blob, device: device), hash, progress))
+        case .twin(let blob, let hash, let progress): .twin(TwinSequence(TwinReference(blob, keeper), hash, progress))
         }
         let sequence = SequenceObject(authValue: authValue, state: state)
         sequence.isStarted = isStarted
@@ -167,7 +167,8 @@ struct SequenceRecord: WireCodable {
     init(from reader: inout WireReader) throws(WireError) {
         authValue = try reader.sized16(max: HashAlgorithm.largestDigest)
         switch try reader.u8() {
-        case 0: stored = .hash(try Self.context(&reader, HashContext.init(saved:)))
+        case 0: stored = .hash(HashSequence(try reader.value(), .gathered(try reader.sized16(max: HashCalls.dataMax))))
+        case 6: stored = .hash(HashSequence(try reader.value(), .inChecker(state: try reader.sized16(max: HashCalls.Step.stateMax))))
         case 1:
             var contexts: [HashContext] = []
             for _ in HashAlgorithm.allCases { contexts.append(try Self.context(&reader, HashContext.init(saved:))) }
@@ -194,9 +195,17 @@ struct SequenceRecord: WireCodable {
     func encode(to writer: inout WireWriter) {
         writer.sized16(authValue)
         switch stored {
-        case .hash(let context):
-            writer.u8(0)
-            writer.sized16(context.saved)
+        case .hash(let steps):
+            switch steps.progress {
+            case .gathered(let data):
+                writer.u8(0)
+                writer.value(steps.hash)
+                writer.sized16(data)
+            case .inChecker(let state):
+                writer.u8(6)
+                writer.value(steps.hash)
+                writer.sized16(state)
+            }
         case .event(let contexts):
             writer.u8(1)
             for context in contexts { writer.sized16(context.saved) }

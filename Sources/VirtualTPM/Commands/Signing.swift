@@ -43,14 +43,21 @@ extension VirtualTPM {
         guard key.isSigningKey else { throw TPMRC.key.handle(1) }
         guard !key.attributes.contains(.x509sign) else { throw TPMRC.attributes.handle(1) }
         let scheme: Scheme
-        do throws(TPMRC) { scheme = try signingScheme(for: key, inScheme) } catch { throw error.parameter(2) }
+        do throws(TPMRC) { scheme = try key.publicArea.signingScheme(inScheme) } catch { throw error.parameter(2) }
         guard let hash = scheme.hash else { throw TPMRC.scheme.parameter(2) }
         if key.attributes.contains(.restricted) || !validation.digest.isEmpty {
-            guard isGenuine(hashCheck: validation, hash, digest: digest) else { throw TPMRC.ticket.parameter(3) }
+            // A gated key's keeper checks the ticket itself.
+            if key.gatedTwin == nil { try checkHash(validation, hash, digest) }
         } else {
             guard digest.count == hash.digestSize else { throw TPMRC.size.parameter(1) }
         }
-        let signature = try key.sign(digest: digest, scheme: scheme)
+        let signature: Signature
+        do throws(TPMRC) {
+            let proofDigest = ticketHierarchy(validation.hierarchy).proofDigest
+            signature = try key.sign(digest: digest, scheme: scheme, for: .digest(proofDigest: proofDigest))
+        } catch {
+            throw error == .ticket ? error.parameter(3) : error
+        }
         return Reply { $0.value(signature) }
     }
 }
@@ -62,6 +69,7 @@ extension LoadedObject {
         guard !isPublicOnly else { throw .handle }
         guard case .keyedHash(let scheme) = publicArea.parameters, case .hmac(let hash, let mac) = signature else { throw .scheme }
         guard scheme.isNull || scheme.algorithm == .hmac && scheme.hash == hash else { return false }
+        if let gatedTwin { return try gatedTwin.verify(digest, TaggedDigest(hash, mac)) }
         return constantTimeEqual(try hmac(hash, digest), mac)
     }
 }

@@ -11,11 +11,11 @@ extension VirtualTPM {
         let hierarchy = try call.parameters.hierarchy()
         try call.parameters.finish()
 
-        let outHash = digest(hash, data)
-        let validation = hashCheckTicket(hierarchy, hash, digest: outHash, isSafe: !startsAsGenerated(data))
+        let ticket = hierarchy == .null || Attestation.isImitated(by: data) ? nil : ticketHierarchy(hierarchy)
+        let (outHash, validation) = try HashSequence(hash, .gathered(data)).finished(ticket: ticket, policy)
         return Reply {
             $0.sized16(outHash)
-            $0.value(validation)
+            $0.value(validation ?? .null(StructureTag.hashCheck))
         }
     }
 

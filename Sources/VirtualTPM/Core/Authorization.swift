@@ -7,7 +7,7 @@ import Wire
 
 extension VirtualTPM {
     /// Checks the sessions as such, then what each is used for, in order. Errors carry the session's number.
-    func authorize(_ call: inout CommandCall, _ hashes: CommandHashes) throws(TPMRC) {
+    func authorize(_ call: inout CommandCall, _ hashes: CommandDigests) throws(TPMRC) {
         try checkSessions(call)
         updateRecovery()
         for index in call.sessions.indices {
@@ -80,7 +80,7 @@ extension VirtualTPM {
 
     /// One authorized handle: by password, HMAC or policy.
     private func checkAuthorization(
-        _ call: inout CommandCall, _ index: Int, _ handle: TPMHandle, _ role: AuthRole, _ hashes: CommandHashes
+        _ call: inout CommandCall, _ index: Int, _ handle: TPMHandle, _ role: AuthRole, _ hashes: CommandDigests
     ) throws(TPMRC) {
         let applied = call.sessions[index]
         let session = volatile.sessions[applied.handle]
@@ -145,7 +145,7 @@ extension VirtualTPM {
     }
 
     /// The session's HMAC over the command (Part 1, 19.6.5).
-    private func checkHMAC(_ call: CommandCall, _ index: Int, _ hashes: CommandHashes) throws(TPMRC) {
+    private func checkHMAC(_ call: CommandCall, _ index: Int, _ hashes: CommandDigests) throws(TPMRC) {
         let applied = call.sessions[index]
         guard let session = volatile.sessions[applied.handle] else { throw .failure }
         let key = hmacKey(session, applied)

@@ -4,31 +4,6 @@ import TPMCrypto
 import TPMWire
 import Wire
 
-/// A twin that is put into the device owner's table when its private part is first needed (lazy twins), and taken out when
-/// the last reference goes.
-final class TwinReference {
-    let blob: TwinBlob
-    private let device: any DeviceService
-    private var loaded: (handle: UInt32, epoch: Int)?
-
-    init(_ blob: TwinBlob, device: any DeviceService) {
-        self.blob = blob
-        self.device = device
-    }
-
-    deinit {
-        if let loaded, loaded.epoch == device.epoch { device.release(loaded.handle) }
-    }
-
-    /// Runs one operation on the twin's handle.
-    func use<R>(_ operation: (any DeviceService, UInt32) throws(TPMRC) -> R) throws(TPMRC) -> R {
-        if let loaded, loaded.epoch == device.epoch { return try operation(device, loaded.handle) }
-        let handle = try device.load(blob)
-        loaded = (handle, device.epoch)
-        return try operation(device, handle)
-    }
-}
-
 /// Where the private part of an object is.
 enum Backing {
     /// Nowhere: only the public area is loaded.
@@ -143,10 +118,10 @@ struct ObjectRecord: WireCodable {
         flags = (object.isExternal ? 1 : 0) | (object.isPrimary ? 2 : 0) | (object.isStClear ? 4 : 0)
     }
 
-    func object(device: any DeviceService) -> LoadedObject {
+    func object(_ keeper: TwinKeeper) -> LoadedObject {
         let backing: Backing = switch stored {
         case .publicOnly: .publicOnly
-        case .twin(let blob): .twin(TwinReference(blob, device: device))
+        case .twin(let blob): .twin(TwinReference(blob, keeper))
         case .software(let bytes): .software(Secret(bytes))
         }
         return LoadedObject(

@@ -1,4 +1,5 @@
 // The command pipeline (Part 1, 18; Part 3, 5): header, handles, sessions, authorization, parameters, action, response.
+import EnhancedAuthorization
 import SystemMap
 import TPMCrypto
 import TPMWire
@@ -30,9 +31,13 @@ extension VirtualTPM {
         guard sessions.count >= row.authorizedHandles else { throw .authMissing }
         let raw = reader.rest()
         var call = CommandCall(row: row, handles: handles, parameters: ParameterReader([]), sessions: sessions, rawParameters: raw)
-        let hashes = CommandHashes(call, names: sessions.isEmpty && !durable.audit.commands.contains(row.code) ? [] : handles.map { name(of: $0) })
+        let names = sessions.isEmpty && !durable.audit.commands.contains(row.code) ? [] : handles.map { name(of: $0) }
+        let hashes = CommandDigests(row.code, names: names, parameters: raw)
         if !sessions.isEmpty { try authorize(&call, hashes) }
-        call.parameters = ParameterReader(try decryptParameter(call))
+        let parameters = try decryptParameter(call)
+        call.parameters = ParameterReader(parameters)
+        keeper.command = underWay(call, names, parameters)
+        defer { keeper.command = nil }
         let reply = try perform(&call)
         noteChange(by: call)
         countAudit(of: call)
@@ -45,6 +50,14 @@ extension VirtualTPM {
         // Not before: the response's HMAC needs the authValue.
         if row.flags.contains(.flushed), let sequence = handles.last { volatile.transient.remove(sequence) }
         return response
+    }
+
+    /// For the gate, which only authorized commands come to.
+    private func underWay(_ call: CommandCall, _ names: [[UInt8]], _ parameters: [UInt8]) -> CommandUnderWay? {
+        guard !call.sessions.isEmpty, call.row.code.gatedHandle != nil else { return nil }
+        let tokens = call.sessions.map { $0.authorizes == nil ? [] : volatile.sessions[$0.handle]?.token ?? [] }
+        return CommandUnderWay(
+            command: GuestCommand(code: call.row.code, names: names, parameters: parameters), tokens: tokens, time: guestTime)
     }
 
     private func readHeader(_ reader: inout WireReader, size: Int) throws(TPMRC) -> (row: CommandRow, hasSessions: Bool) {
@@ -125,7 +138,7 @@ extension VirtualTPM {
     }
 
     /// Builds the response: nonces roll, the first parameter is encrypted, audit digests grow, HMACs are made.
-    private func respond(_ call: CommandCall, _ reply: Reply, _ hashes: CommandHashes) -> [UInt8] {
+    private func respond(_ call: CommandCall, _ reply: Reply, _ hashes: CommandDigests) -> [UInt8] {
         var body = WireWriter(capacity: reply.parameters.bytes.count + 160)
         if let handle = reply.handle { body.value(handle) }
         if call.sessions.isEmpty {
@@ -169,47 +182,5 @@ extension VirtualTPM {
                 volatile.sessions[applied.handle]?.token = []
             }
         }
-    }
-}
-
-/// cpHash, made once for each hash algorithm that the command's sessions use (Part 1, 16.7).
-final class CommandHashes {
-    private let code: TPMCommandCode
-    let names: [[UInt8]]
-    private let parameters: [UInt8]
-    private var digests: [HashAlgorithm: [UInt8]] = [:]
-
-    init(_ call: CommandCall, names: [[UInt8]]) {
-        code = call.row.code
-        self.names = names
-        parameters = call.rawParameters
-    }
-
-    func cpHash(_ hash: HashAlgorithm) -> [UInt8] {
-        if let known = digests[hash] { return known }
-        var context = HashContext(hash)
-        context.update(code.wire)
-        for name in names { context.update(name) }
-        context.update(parameters)
-        let digest = context.finished()
-        digests[hash] = digest
-        return digest
-    }
-
-    func nameHash(_ hash: HashAlgorithm) -> [UInt8] {
-        var context = HashContext(hash)
-        for name in names { context.update(name) }
-        return context.finished()
-    }
-
-    /// PolicyParameters' digest: the command without its Names (Part 3, 23.24).
-    func parametersHash(_ hash: HashAlgorithm) -> [UInt8] { digest(hash, code.wire, parameters) }
-
-    /// PolicyTemplate's digest: what is in TPM2B_PUBLIC, the second parameter of the commands that make objects (Part 3, 23.21).
-    func templateHash(_ hash: HashAlgorithm) -> [UInt8]? {
-        guard [.create, .createPrimary, .createLoaded].contains(code) else { return nil }
-        var reader = WireReader(parameters)
-        guard (try? reader.sized16()) != nil, let template = try? reader.sized16() else { return nil }
-        return digest(hash, template)
     }
 }

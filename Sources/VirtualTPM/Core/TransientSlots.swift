@@ -11,7 +11,7 @@ enum TransientEntry {
 /// A hash, event or MAC sequence under way (Part 3, 17).
 final class SequenceObject {
     enum State {
-        case hash(HashContext)
+        case hash(HashSequence)
         /// HashSequenceStart with TPM_ALG_NULL: one context for each implemented algorithm
         case event([HashContext])
         case hmac(HMACContext)

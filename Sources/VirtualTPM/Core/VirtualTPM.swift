@@ -5,9 +5,8 @@ import TPMWire
 import Wire
 
 package final class VirtualTPM {
-    let device: any DeviceService
+    let keeper: TwinKeeper
     let pcrs: any PCRService
-    let policy: any PolicyService
     let store: any DurableStore
     let clockService: any ClockService
     /// nil: nobody vouches for this TPM.
@@ -22,6 +21,9 @@ package final class VirtualTPM {
     /// The largest response, in bytes, as the hypervisor's interface allows.
     package var bufferSize = Limits.commandSize
 
+    var device: any DeviceService { keeper.device }
+    var policy: any PolicyService { keeper.policy }
+
     enum Power: Equatable {
         /// Between _TPM_Init and TPM2_Startup
         case initialized
@@ -35,14 +37,13 @@ package final class VirtualTPM {
         device: any DeviceService, pcrs: any PCRService, policy: any PolicyService, store: any DurableStore,
         clock: any ClockService, secret: Secret, limits: Limits = Limits()
     ) throws(WireError) {
-        self.device = device
+        keeper = TwinKeeper(device, policy)
         self.pcrs = pcrs
-        self.policy = policy
         self.store = store
         self.clockService = clock
         self.limits = limits
         keys = GuestKeys(secret)
-        durable = try DurableState(records: store.records, device: device)
+        durable = try DurableState(records: store.records, keeper)
         volatile = VolatileState(limits: limits, now: clock.milliseconds, clock: durable.clock.atProcessStart)
         power = .initialized
         if store.records.isEmpty { manufacture() }
@@ -53,9 +54,8 @@ package final class VirtualTPM {
         withoutState device: any DeviceService, pcrs: any PCRService, policy: any PolicyService, clock: any ClockService,
         limits: Limits
     ) {
-        self.device = device
+        keeper = TwinKeeper(device, policy)
         self.pcrs = pcrs
-        self.policy = policy
         self.store = NoStore()
         self.clockService = clock
         self.limits = limits
@@ -100,7 +100,7 @@ package final class VirtualTPM {
     /// Takes the lasting state back to what the store has: a command that failed changed nothing.
     func rollBack() {
         guard !durable.dirty.isEmpty else { return }
-        if var former = try? DurableState(records: store.records, device: device), !store.records.isEmpty {
+        if var former = try? DurableState(records: store.records, keeper), !store.records.isEmpty {
             // What was counted against the guest and could not be stored counts as long as the process lives.
             former.lockout.keepFailures(of: durable.lockout)
             durable = former

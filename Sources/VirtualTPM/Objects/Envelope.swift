@@ -13,10 +13,12 @@ struct Envelope {
     var isImported = false
     /// The twin's unique field where the guest's differs (PublicArea.sealsSeed); else empty.
     var twinUnique: [UInt8]
+    /// Of a gated twin; without a mark if the key came from outside.
+    var gate: GateSeal?
     /// TPM2B_PRIVATE of the chip.
     var hardwarePrivate: [UInt8]
 
-    private static let version: UInt8 = 1
+    private static let version: UInt8 = 2
     private static let nonceSize = 12
     private static let tagSize = 16
     /// version, nonce, flags, authValue's size, tag
@@ -24,6 +26,7 @@ struct Envelope {
     private static let sealedFlag: UInt8 = 1
     private static let uniqueFlag: UInt8 = 2
     private static let importedFlag: UInt8 = 4
+    private static let gatedFlag: UInt8 = 8
 
     /// - Parameters:
     ///   - key: `GuestKeys.envelope(parentName:name:)`
@@ -32,13 +35,14 @@ struct Envelope {
         var plain = WireWriter(capacity: hardwarePrivate.count + Self.overhead)
         plain.u8(
             (keeping == .sealed ? Self.sealedFlag : 0) | (twinUnique.isEmpty ? 0 : Self.uniqueFlag)
-                | (isImported ? Self.importedFlag : 0))
+                | (isImported ? Self.importedFlag : 0) | (gate == nil ? 0 : Self.gatedFlag))
         plain.u8(UInt8(authValue.count))
         plain.raw(authValue)
         if !twinUnique.isEmpty {
             plain.u8(UInt8(twinUnique.count))
             plain.raw(twinUnique)
         }
+        if let gate { plain.raw(gate.salt + gate.mark) }
         plain.raw(hardwarePrivate)
         let nonce = randomBytes(Self.nonceSize)
         return [Self.version] + nonce + aeadSeal(key: key, nonce: nonce, associated: [Self.version] + name, plain.bytes)
@@ -64,13 +68,18 @@ struct Envelope {
         isImported = flags & Self.importedFlag != 0
         authValue = try reader.bytes(Int(try reader.u8()))
         twinUnique = flags & Self.uniqueFlag != 0 ? try reader.bytes(Int(try reader.u8())) : []
+        gate = flags & Self.gatedFlag == 0 ? nil : GateSeal(
+            salt: try reader.bytes(GateSeal.saltSize), mark: isImported ? [] : try reader.bytes(GateSeal.markSize))
         hardwarePrivate = reader.rest()
     }
 
-    init(authValue: [UInt8], keeping: SecretKeeping, twinUnique: [UInt8] = [], hardwarePrivate: [UInt8]) {
+    init(
+        authValue: [UInt8], keeping: SecretKeeping, twinUnique: [UInt8] = [], gate: GateSeal? = nil, hardwarePrivate: [UInt8]
+    ) {
         self.authValue = authValue
         self.keeping = keeping
         self.twinUnique = twinUnique
+        self.gate = gate
         self.hardwarePrivate = hardwarePrivate
     }
 }
@@ -82,7 +91,7 @@ extension Envelope {
         if case .digest(let digest) = key.twin.unique, key.publicArea.sealsSeed { twinUnique = digest }
         self.init(
             authValue: authValue, keeping: key.twin.spec.kind == .sealed ? .sealed : .used, twinUnique: twinUnique,
-            hardwarePrivate: key.twin.hardwarePrivate)
+            gate: key.twin.gate, hardwarePrivate: key.twin.hardwarePrivate)
         isImported = key.twin.spec.isImported
     }
 
@@ -90,6 +99,6 @@ extension Envelope {
     func twin(of publicArea: PublicArea) -> TwinBlob? {
         guard let spec = publicArea.twinSpec(keeping, isImported: isImported) else { return nil }
         let unique = publicArea.sealsSeed ? .digest(twinUnique) : publicArea.unique
-        return TwinBlob(spec: spec, unique: unique, hardwarePrivate: hardwarePrivate)
+        return TwinBlob(spec: spec, unique: unique, hardwarePrivate: hardwarePrivate, gate: gate)
     }
 }

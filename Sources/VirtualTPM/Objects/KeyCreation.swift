@@ -29,7 +29,7 @@ extension VirtualTPM {
     /// A key whose unique field is its twin's.
     private func makeKey(_ template: PublicArea, _ keeping: SecretKeeping, twinData: [UInt8]) throws(TPMRC) -> NewKey {
         guard let spec = template.twinSpec(keeping) else { throw .hash }
-        let twin = try device.create(spec, data: twinData)
+        let twin = try makeTwin(spec, of: template, data: twinData)
         return NewKey(publicArea: template.with(unique: twin.unique), twin: twin)
     }
 
@@ -66,8 +66,13 @@ extension VirtualTPM {
         var sealed = secret.bytes
         defer { wipe(&sealed) }
         guard sealed.count <= SensitiveCreate.dataMax else { throw .size }
-        let twin = try device.create(spec, data: sealed)
-        return NewKey(publicArea: template.with(unique: .digest(template.symmetricUnique(secret, hash))), twin: twin)
+        let publicArea = template.with(unique: .digest(template.symmetricUnique(secret, hash)))
+        return NewKey(publicArea: publicArea, twin: try makeTwin(spec, of: publicArea, data: sealed))
+    }
+
+    /// A gated twin is made by the policy checker, which gives it its authValue.
+    private func makeTwin(_ spec: TwinSpec, of area: PublicArea, data: [UInt8]) throws(TPMRC) -> TwinBlob {
+        spec.isGated ? try policy.create(.init(area: area, data: data)) : try device.create(spec, data: data)
     }
 
     /// A key from outside: public and private part belong together (`checkedSecret(_:blaming:)`).
@@ -78,7 +83,9 @@ extension VirtualTPM {
         let keeping = publicArea.secretKeeping(dataSize: parts.data.count)
         guard let spec = publicArea.twinSpec(keeping, isImported: true) else { throw .hash }
         let sensitive = SensitiveArea(type: publicArea.type, authValue: [], seedValue: parts.seed, sensitive: parts.data)
-        let twin = try device.importTwin(spec, unique: publicArea.unique, sensitive: sensitive)
+        let twin = spec.isGated
+            ? try policy.importTwin(.init(area: publicArea, sensitive: sensitive))
+            : try device.importTwin(spec, unique: publicArea.unique, sensitive: sensitive)
         return NewKey(publicArea: publicArea, twin: twin)
     }
 }

@@ -6,10 +6,13 @@ import Wire
 
 extension LoadedObject {
     /// Signs a digest.
-    /// - Parameter scheme: a signing scheme with its hash, already selected for this key (`signingScheme(for:_:)`).
+    /// - Parameters:
+    ///   - scheme: a signing scheme with its hash, already selected for this key (`PublicArea.signingScheme(_:)`).
+    ///   - statement: what is signed, as a gated key's keeper has to know it.
     /// - Throws: TPM_RC_SCHEME for a scheme of another type of key; TPM_RC_VALUE; TPM_RC_SIZE.
-    func sign(digest: [UInt8], scheme: Scheme) throws(TPMRC) -> Signature {
+    func sign(digest: [UInt8], scheme: Scheme, for statement: Statement? = nil) throws(TPMRC) -> Signature {
         guard let hash = scheme.hash, publicArea.allowsSigning(with: scheme.algorithm) else { throw .scheme }
+        if let gatedTwin { return try gatedTwin.use(statement, as: Signature.self) }
         if publicArea.type == .keyedHash { return .hmac(hash, try hmac(hash, digest)) }
         switch backing {
         case .publicOnly: throw .key
@@ -39,6 +42,7 @@ extension LoadedObject {
     func decryptRSA(_ cipherText: [UInt8], scheme: Scheme, label: [UInt8]) throws(TPMRC) -> [UInt8] {
         guard case .rsa(let modulus) = publicArea.unique else { throw .key }
         guard cipherText.count == modulus.count else { throw .size }
+        if let gatedTwin { return try gatedTwin.use() }
         switch backing {
         case .publicOnly: throw .key
         case .twin(let twin):
@@ -54,6 +58,7 @@ extension LoadedObject {
     func agree(_ point: ECCPoint) throws(TPMRC) -> ECCPoint {
         guard case .ecc(_, _, let curve, _) = publicArea.parameters else { throw .key }
         guard isOnCurve(point, curve) else { throw .eccPoint }
+        if let gatedTwin { return try gatedTwin.use(as: ECCPoint.self) }
         switch backing {
         case .publicOnly: throw .key
         case .twin(let twin):
@@ -73,7 +78,9 @@ extension LoadedObject {
         case .publicOnly: throw .key
         case .software(let secret): return SymmetricSecret(secret.bytes, seedSize: publicArea.seedSize)
         case .twin(let twin):
-            let data = try twin.use { (device, handle) throws(TPMRC) in try device.unseal(handle) }
+            let data = if let gatedTwin { try gatedTwin.use() } else {
+                try twin.use { (device, handle) throws(TPMRC) in try device.unseal(handle) }
+            }
             return SymmetricSecret(data, seedSize: publicArea.sealsSeed ? publicArea.seedSize : 0)
         }
     }
@@ -82,6 +89,7 @@ extension LoadedObject {
     /// - Parameter data: at most DeviceCalls.HMAC.dataMax bytes.
     func hmac(_ hash: HashAlgorithm, _ data: [UInt8]) throws(TPMRC) -> [UInt8] {
         if case .twin(let twin) = backing, twin.blob.spec.kind == .hmac {
+            if let gatedTwin { return try gatedTwin.use() }
             return try twin.use { (device, handle) throws(TPMRC) in try device.hmac(handle, hash: hash, data: data) }
         }
         var key = try unseal()
@@ -106,7 +114,11 @@ extension LoadedObject {
         switch scheme {
         case .cmac: return .cmac(try cmacContext())
         case .hmac(let hash):
-            if case .twin(let twin) = backing, twin.blob.spec.kind == .hmac { return .twin(TwinSequence(twin, hash)) }
+            if case .twin(let twin) = backing, twin.blob.spec.kind == .hmac {
+                // A policy is checked when the sequence starts, so a gated one starts in the chip.
+                guard let gatedTwin else { return .twin(TwinSequence(twin, hash)) }
+                return .twin(TwinSequence(twin, hash, .inChip(state: try gatedTwin.use())))
+            }
             var key = try unseal()
             defer { wipe(&key) }
             return .hmac(HMACContext(hash, key: key))
@@ -152,24 +164,6 @@ struct SymmetricSecret {
 }
 
 extension PublicArea {
-    /// Size of a symmetric object's seedValue in bytes (Part 2, 12.3.2.4); 0 without a nameAlg.
-    var seedSize: Int { nameAlgorithm?.digestSize ?? 0 }
-
-    var isAsymmetric: Bool { type == .rsa || type == .ecc }
-
-    /// Restricted and decrypt: a storage key, or of the keyed hashes a derivation parent (Part 1, 25).
-    var isParent: Bool { attributes.contains([.restricted, .decrypt]) }
-
-    /// Whether keys of this type sign with the scheme (Part 3, 20.2). ECDAA would need a commitment (TPM2_Commit).
-    func allowsSigning(with algorithm: TPMAlgorithm) -> Bool {
-        switch type {
-        case .rsa: algorithm == .rsassa || algorithm == .rsapss
-        case .ecc: algorithm == .ecdsa || algorithm == .ecschnorr
-        case .keyedHash: algorithm == .hmac
-        default: false
-        }
-    }
-
     /// The unique field of a symmetric object (Part 1, 27.5.3.3 and 27.6.3): a digest of seedValue and sensitive data, and for
     /// a parent an HMAC with the seedValue as key.
     func symmetricUnique(_ secret: SymmetricSecret, _ hash: HashAlgorithm) -> [UInt8] {
@@ -192,10 +186,26 @@ extension LoadedObject {
         }
     }
 
+    /// Whether a secret may be one that was encrypted to this asymmetric key.
+    /// - Throws: as `recoverSeed(_:for:)`.
+    func checkSecret(_ secret: [UInt8]) throws(TPMRC) {
+        switch (publicArea.parameters, publicArea.unique) {
+        case (.rsa, .rsa(let modulus)): guard secret.count == modulus.count else { throw .size }
+        case (.ecc(_, _, let curve, _), _): _ = try ephemeralPoint(secret, curve)
+        default: throw .key
+        }
+    }
+
+    private func ephemeralPoint(_ secret: [UInt8], _ curve: ECCCurve) throws(TPMRC) -> ECCPoint {
+        let point: ECCPoint
+        do throws(WireError) { point = try ECCPoint(wire: secret) } catch { throw TPMRC(error) }
+        guard isOnCurve(point, curve) else { throw .eccPoint }
+        return point
+    }
+
     private func rsaSeed(_ secret: [UInt8], _ use: SeedUse, _ scheme: Scheme) throws(TPMRC) -> [UInt8] {
         guard scheme.algorithm == .oaep, let hash = scheme.hash else { throw .scheme }
-        guard case .rsa(let modulus) = publicArea.unique else { throw .key }
-        guard secret.count == modulus.count else { throw .size }
+        try checkSecret(secret)
         let seed: [UInt8]
         switch backing {
         case .publicOnly: throw .key
@@ -210,9 +220,7 @@ extension LoadedObject {
         _ secret: [UInt8], _ use: SeedUse, _ curve: ECCCurve, _ hash: HashAlgorithm
     ) throws(TPMRC) -> [UInt8] {
         guard case .ecc(let own) = publicArea.unique else { throw .key }
-        let point: ECCPoint
-        do throws(WireError) { point = try ECCPoint(wire: secret) } catch { throw TPMRC(error) }
-        guard isOnCurve(point, curve) else { throw .eccPoint }
+        let point = try ephemeralPoint(secret, curve)
         switch backing {
         case .publicOnly: throw .key
         case .twin(let twin): return try recover(secret, use, hash, twin)
@@ -226,7 +234,9 @@ extension LoadedObject {
     private func recover(
         _ secret: [UInt8], _ use: SeedUse, _ hash: HashAlgorithm, _ twin: TwinReference
     ) throws(TPMRC) -> [UInt8] {
-        try twin.use { (device, handle) throws(TPMRC) in
+        // Storage keys are not gated, and other keys recover nothing but salts.
+        if let gatedTwin { return try gatedTwin.recoverSalt(secret, hash) }
+        return try twin.use { (device, handle) throws(TPMRC) in
             try device.recoverSeed(handle, use: use, hash: hash, secret: secret)
         }
     }
@@ -239,7 +249,9 @@ extension LoadedObject {
         var area: SensitiveArea
         switch backing {
         case .twin(let twin) where !publicArea.sealsSeed:
-            area = try twin.use { (device, handle) throws(TPMRC) in try device.duplicate(handle) }
+            area = if let gatedTwin { try gatedTwin.use(as: SensitiveArea.self) } else {
+                try twin.use { (device, handle) throws(TPMRC) in try device.duplicate(handle) }
+            }
         case .software(let secret) where publicArea.isAsymmetric:
             area = SensitiveArea(type: publicArea.type, authValue: [], seedValue: [], sensitive: secret.bytes)
         default:

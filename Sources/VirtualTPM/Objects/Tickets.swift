@@ -1,4 +1,5 @@
 // Tickets (Part 1, 11.4.8.3; Part 2, 10.7): HMACs that let the TPM recognize what it has checked before.
+import SystemMap
 import TPMCrypto
 import TPMWire
 import Wire
@@ -17,21 +18,14 @@ extension VirtualTPM {
         ticket(StructureTag.creation, hierarchy, name, creationHash)
     }
 
-    /// TPMT_TK_HASHCHECK (Part 2, 10.7.6)
-    /// - Parameter isSafe: the digested data cannot be taken for a structure that the TPM made itself.
-    func hashCheckTicket(_ hierarchy: TPMHandle, _ hash: HashAlgorithm, digest: [UInt8], isSafe: Bool) -> Ticket {
-        guard hierarchy != .null, isSafe else { return .null(StructureTag.hashCheck) }
-        return ticket(StructureTag.hashCheck, hierarchy, hash.wire, digest)
-    }
-
-    /// Whether a ticket that came back says that this TPM made the digest, of data that it did not make itself.
-    func isGenuine(hashCheck given: Ticket, _ hash: HashAlgorithm, digest: [UInt8]) -> Bool {
-        constantTimeEqual(given.digest, ticket(StructureTag.hashCheck, given.hierarchy, hash.wire, digest).digest)
+    /// Whether a hash-check ticket (TPMT_TK_HASHCHECK, Part 2, 10.7.6) that came back is one of the policy checker's.
+    func checkHash(_ given: Ticket, _ hash: HashAlgorithm, _ digest: [UInt8]) throws(TPMRC) {
+        let proofDigest = ticketHierarchy(given.hierarchy).proofDigest
+        do throws(TPMRC) {
+            try policy.checkHash(.init(ticket: given, proofDigest: proofDigest, hash: hash, digest: digest))
+        } catch { throw error.parameter(3) }
     }
 }
-
-/// Whether data may be what a TPM structure begins with (TPM_GENERATED_VALUE; Part 1, 31.4).
-func startsAsGenerated(_ data: [UInt8]) -> Bool { data.starts(with: Attestation.magic.wire) }
 
 extension ParameterReader {
     /// A ticket of one kind, or of some: TPM_RC_TAG for another structure's tag, TPM_RC_VALUE for what is no tag.

@@ -78,7 +78,7 @@ struct DurableState {
     }
 
     /// Takes the state from the store. A record that does not decode is damage: the caller enters failure mode.
-    init(records: [RecordKey: [UInt8]], device: any DeviceService) throws(WireError) {
+    init(records: [RecordKey: [UInt8]], _ keeper: TwinKeeper) throws(WireError) {
         for (key, value) in records {
             switch Record(key) {
             case .hierarchies: hierarchies = try HierarchyState(wire: value)
@@ -88,7 +88,7 @@ struct DurableState {
             case .audit: audit = try AuditState(wire: value)
             case .deletedCount: deletedCount = try UInt64(wire: value)
             case .nv(let handle): nv[handle] = try NVIndex(wire: value)
-            case .persistent(let handle): persistent[handle] = try ObjectRecord(wire: value).object(device: device)
+            case .persistent(let handle): persistent[handle] = try ObjectRecord(wire: value).object(keeper)
             case .primary(let digest): primaries[digest] = try RememberedPrimary(wire: value)
             case nil: throw .invalid(0)
             }

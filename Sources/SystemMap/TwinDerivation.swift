@@ -1,10 +1,9 @@
-// Design D2: from a guest's public area to its twin, one pure function.
-import SystemMap
-import TPMCrypto
+// Design D2: from a guest's public area to its twin, one pure function; and which twins are gated (D7). The proxy and the policy
+// checker both derive, so that the checker need not believe what a proxy says of a twin.
 import TPMWire
 
 /// How a keyed-hash object's secret is kept.
-enum SecretKeeping {
+package enum SecretKeeping: Sendable {
     /// As an HMAC key of the chip, which the chip uses.
     case used
     /// As sealed data, which is unsealed when it is used.
@@ -15,14 +14,14 @@ extension PublicArea {
     /// The chip can use a keyed-hash key that does nothing but sign. What XORs or derives is unsealed to be used (a
     /// listed exception to P2), and so is an HMAC key longer than a block of nameAlg, which no twin could hold.
     /// - Parameter dataSize: bytes of the secret that the creator gave; 0 if the TPM makes it.
-    func secretKeeping(dataSize: Int) -> SecretKeeping {
+    package func secretKeeping(dataSize: Int) -> SecretKeeping {
         let signsOnly = attributes.contains(.sign) && !attributes.contains(.decrypt)
         return type == .keyedHash && signsOnly && dataSize <= (nameAlgorithm?.blockSize ?? 0) ? .used : .sealed
     }
 
     /// Whether the twin seals the object's seedValue with its key, so that the unique field can be proved to another TPM:
     /// that of a symmetric cipher key or a derivation parent is not the sealing twin's.
-    var sealsSeed: Bool { type == .symcipher || type == .keyedHash && isParent }
+    package var sealsSeed: Bool { type == .symcipher || type == .keyedHash && isParent }
 
     /// What may leave this TPM by TPM2_Duplicate, which no authValue authorizes. What only sealed data backs leaves by TPM2_Unseal.
     private var needsDuplicableTwin: Bool { !attributes.contains(.fixedParent) && !authPolicy.isEmpty && !sealsSeed }
@@ -31,14 +30,15 @@ extension PublicArea {
     /// - Parameters:
     ///   - keeping: of a keyed-hash object.
     ///   - isImported: the chip did not make the twin.
-    func twinSpec(_ keeping: SecretKeeping, isImported: Bool = false) -> TwinSpec? {
+    package func twinSpec(_ keeping: SecretKeeping, isImported: Bool = false) -> TwinSpec? {
         guard let nameAlgorithm else { return nil }
         let asymmetric = (sign: attributes.contains(.sign), decrypt: attributes.contains(.decrypt))
         func spec(_ kind: TwinSpec.Kind, sign: Bool, decrypt: Bool, madeByChip: Bool) -> TwinSpec {
             TwinSpec(
                 kind: kind, sign: sign, decrypt: decrypt, sensitiveDataOrigin: madeByChip && !isImported,
                 // A twin whose unique field is not the object's own needs no more than the envelope has room for.
-                nameAlgorithm: sealsSeed ? .sha256 : nameAlgorithm, isImported: isImported, isDuplicable: needsDuplicableTwin)
+                nameAlgorithm: sealsSeed ? .sha256 : nameAlgorithm, isImported: isImported, isDuplicable: needsDuplicableTwin,
+                isStorageKey: isParent && isAsymmetric, isGated: isGated)
         }
         switch parameters {
         case .rsa(_, _, let bits, let exponent):
@@ -53,9 +53,32 @@ extension PublicArea {
     }
 
     /// The public area with the unique field of the key that was made from it.
-    func with(unique: Unique) -> PublicArea {
+    package func with(unique: Unique) -> PublicArea {
         var area = self
         area.unique = unique
         return area
+    }
+}
+
+extension PublicArea {
+    /// A key that signs what the TPM itself says (TPMS_ATTEST), and nothing else that looks like it.
+    package var isRestrictedSigningKey: Bool { attributes.contains([.sign, .restricted]) && type != .symcipher }
+
+    /// Whether the proxy alone must not decide on its use (D7): a restricted signing key, or what a policy alone can authorize.
+    /// Storage keys are not gated.
+    package var isGated: Bool {
+        guard nameAlgorithm != nil, !isParent || type == .keyedHash else { return false }
+        return isRestrictedSigningKey || !attributes.contains(.userWithAuth) && !authPolicy.isEmpty
+    }
+
+    /// What the authValue of a gated twin is derived from: all of the public area that is known before the chip makes the key. The
+    /// chip's own word for the rest is the twin's Name.
+    package var gateIdentity: PublicArea {
+        guard !sealsSeed else { return self }
+        switch unique {
+        case .rsa: return with(unique: .rsa([]))
+        case .ecc: return with(unique: .ecc(ECCPoint(x: [], y: [])))
+        case .digest: return with(unique: .digest([]))
+        }
     }
 }

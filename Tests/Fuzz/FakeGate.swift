@@ -1,0 +1,1 @@
+../VirtualTPMTests/FakeGate.swift
