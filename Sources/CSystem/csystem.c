@@ -95,7 +95,9 @@ int csystem_accept(int fd, int extra_flags) {
 }
 
 int csystem_memfd(const char *name) { return memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING); }
-int csystem_seal(int fd) { return fcntl(fd, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_FUTURE_WRITE); }
+static const int seals = F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_FUTURE_WRITE;
+int csystem_seal(int fd) { return fcntl(fd, F_ADD_SEALS, seals); }
+int csystem_is_sealed(int fd) { int all = fcntl(fd, F_GET_SEALS); return all >= 0 && (all & seals) == seals; }
 int csystem_fcntl(int fd, int command, int argument) { return fcntl(fd, command, argument); }
 int csystem_open(const char *path, int flags, mode_t mode) { return open(path, flags | O_CLOEXEC, mode); }
 int csystem_openat(int dir, const char *path, int flags, mode_t mode) { return openat(dir, path, flags | O_CLOEXEC, mode); }
@@ -127,21 +129,18 @@ void csystem_timer_read(int fd) {
     (void)!read(fd, &expirations, sizeof expirations);
 }
 
-void csystem_page_begin(volatile uint32_t *sequence) {
+void csystem_copies_publish(volatile uint32_t *sequence) {
+    atomic_thread_fence(memory_order_seq_cst);
     *sequence += 1;
     atomic_thread_fence(memory_order_seq_cst);
 }
-void csystem_page_end(volatile uint32_t *sequence) {
-    atomic_thread_fence(memory_order_seq_cst);
-    *sequence += 1;
-}
-int csystem_page_read(const volatile uint32_t *sequence, const void *from, void *to, size_t count, int spins) {
+int csystem_copies_read(const volatile uint32_t *sequence, const void *copies, size_t stride, void *to, size_t count, int spins) {
     while (spins-- > 0) {
         uint32_t before = *sequence;
         atomic_thread_fence(memory_order_seq_cst);
-        memcpy(to, from, count);
+        memcpy(to, (const char *)copies + (before & 1) * stride, count);
         atomic_thread_fence(memory_order_seq_cst);
-        if (before == *sequence && (before & 1) == 0) return 0;
+        if (before == *sequence) return 0;
     }
     return -1;
 }

@@ -72,10 +72,10 @@ final class Broker {
     }
 
     /// A platform signal to paratpm-pcr.
-    func signal<C: Call>(_ call: C.Type, _ request: C.Request) throws(IPCError) where C.Reply == Nothing {
+    func signal<C: Call>(_ call: C.Type, _ request: C.Request, change: UInt64) throws(IPCError) where C.Reply == Nothing {
         guard let channel = channels[.pcr] else { throw .disconnected }
         do throws(IPCError) {
-            _ = try channel.call(call, request)
+            _ = try channel.call(call, request, change: change)
         } catch {
             if case .status = error {} else { drop(.pcr) }
             throw error

@@ -10,8 +10,8 @@ final class Door {
     /// Control connections at once. Stock swtpm serves one and lets others wait.
     private static let clientsMax = 8
     /// Between tries to bring back a process, in milliseconds.
-    private static let retryMin = 50
-    private static let retryMax = 2000
+    private static let retryMin = 20
+    private static let retryMax = 320
 
     private final class Client {
         let descriptor: Descriptor

@@ -19,6 +19,8 @@ final class RunningGuest {
     private var locality: UInt8 = 0
     private(set) var bufferSize = ProxyCalls.SetBufferSize.largest
     private var page: VPCRPage?
+    /// The number of the last signal to paratpm-pcr. The beginning is random: another door of this guest has used other numbers.
+    private var lastSignal = UInt64.random(in: 1..<1 << 63)
     /// A connection that the hypervisor handed over; outlives the proxy.
     private var data: Descriptor?
     /// A listening socket for data connections, which the proxy serves.
@@ -68,7 +70,7 @@ final class RunningGuest {
         do throws(Failure) {
             try broker.connect(service)
             if let proxy { try giveChannel(service, to: proxy) }
-            if service == .pcr { restorePCRs() }
+            if service == .pcr { checkPCRs() }
             log(.notice, .guest, "\(service.rawValue) is back")
             return true
         } catch {
@@ -77,13 +79,12 @@ final class RunningGuest {
         }
     }
 
-    /// paratpm-pcr came back without this guest's vPCRs. They stay unusable until the next _TPM_Init: whoever could begin a
-    /// boot now could give them any history.
-    private func restorePCRs() {
-        _ = try? broker.signal(PCRCalls.SetLocality.self, locality)
-        if isPowered && page?.read()?.started != true {
-            log(.error, .guest, "the guest's PCRs are lost; they work again when the virtual machine is reset")
-        }
+    /// Where nobody kept the vPCRs, paratpm-pcr came back without them. They stay unusable until the next _TPM_Init: whoever
+    /// could begin a boot now could give them any history.
+    private func checkPCRs() {
+        guard isPowered, page?.read()?.bootCount == 0 else { return }
+        _ = try? broker.signal(PCRCalls.SetLocality.self, locality, change: 0)
+        log(.error, .guest, "the guest's PCRs are lost; they work again when the virtual machine is reset")
     }
 
     /// The proxy died: a new one takes its place. False: not now.
@@ -184,7 +185,7 @@ final class RunningGuest {
     func powerOn(_ startup: ProxyCalls.PowerOn.Request.Startup = .none) -> ControlResult {
         powerOff()
         do throws(IPCError) {
-            try broker.signal(PCRCalls.PowerOn.self, Nothing())
+            try tellPCRs(PCRCalls.PowerOn.self, Nothing())
             guard let proxy else { throw .disconnected }
             _ = try proxy.call(ProxyCalls.PowerOn.self, .init(startup: startup))
             isPowered = true
@@ -225,7 +226,7 @@ final class RunningGuest {
     /// A platform signal to paratpm-pcr, as the control channel answers it.
     func signal<C: Call>(_ call: C.Type, _ request: C.Request) -> ControlResult where C.Reply == Nothing {
         do throws(IPCError) {
-            try broker.signal(call, request)
+            try tellPCRs(call, request)
             return .success
         } catch {
             if error == .status(CallStatus(rawValue: TPMRC.locality.rawValue)) { return .badLocality }
@@ -233,4 +234,19 @@ final class RunningGuest {
             return .fail
         }
     }
+
+    /// Tells paratpm-pcr, and should it die over that, once more when it is back. Signals are numbered, so none counts twice.
+    private func tellPCRs<C: Call>(_ call: C.Type, _ request: C.Request) throws(IPCError) where C.Reply == Nothing {
+        lastSignal &+= 1
+        for _ in 0..<Self.signalAttempts {
+            do throws(IPCError) { return try broker.signal(call, request, change: lastSignal) } catch {
+                if case .status = error { throw error }
+            }
+            if !reconnect(.pcr) { poll(nil, 0, Self.signalPause) }
+        }
+        throw .disconnected
+    }
+    /// How often paratpm-pcr is tried while the hypervisor waits, and the milliseconds between.
+    private static let signalAttempts = 150
+    private static let signalPause: Int32 = 20
 }

@@ -30,7 +30,7 @@ final class DeviceAdapter: DeviceService {
     }
     func release(_ handle: UInt32) {
         // A twin that cannot be released went with the connection.
-        _ = try? link.call(DeviceCalls.Release.self, handle)
+        link.callIfConnected(DeviceCalls.Release.self, handle)
     }
     func sign(_ handle: UInt32, digest: [UInt8], scheme: Scheme) throws(TPMRC) -> Signature {
         try link.call(DeviceCalls.Sign.self, .init(handle: handle, digest: digest, scheme: scheme))

@@ -51,7 +51,7 @@ final class DoorPort {
         let epoch = link.epoch
         while link.epoch == epoch {
             var polled = pollfd(fd: channel.descriptor.raw, events: Int16(POLLIN), revents: 0)
-            guard !hasPostponed, poll(&polled, 1, ServiceLink.patience) > 0, let message = receive() else { return false }
+            guard !hasPostponed, poll(&polled, 1, link.patience) > 0, let message = receive() else { return false }
             if message.number == ProxyCalls.UseChannel.number {
                 reply(useChannel(message))
             } else {

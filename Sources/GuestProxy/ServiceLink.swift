@@ -1,23 +1,42 @@
 // The proxy's channels to the services, and how a call survives the death of a service.
 import CSystem
+import Glibc
 import IPC
 import SystemMap
 import TPMWire
 
 /// The channel to one service. The door brings a new one when the service comes back.
 final class ServiceLink {
-    /// How long a command waits for the new channel before the guest is told to try again, in milliseconds. Guests' drivers
-    /// repeat a command on TPM_RC_RETRY by themselves, and some give up on one that takes much longer than this.
-    static let patience: Int32 = 500
-
     let service: ServiceName
     private var channel: Channel?
     /// Rises with every channel.
     private(set) var epoch = 0
     /// Where new channels come from.
     weak var port: DoorPort?
+    /// The last numbered call. The beginning is random: another proxy of this guest has used other numbers.
+    private var lastChange = UInt64.random(in: 1..<1 << 63)
+    private var unresolved: Change?
+
+    /// A numbered call whose answer did not come, so that nobody knows whether it was heard. The guest was told to repeat its
+    /// command: when it does, the number stays the same, and the service knows.
+    private struct Change {
+        let call: UInt16
+        let request: [UInt8]
+        let number: UInt64
+    }
 
     init(_ service: ServiceName) { self.service = service }
+
+    /// How long a command waits for the new channel before the guest is told to try again, in milliseconds. Guests' drivers
+    /// repeat a command on TPM_RC_RETRY by themselves, and give up on a PCR_Extend after 750 ms, on a GetRandom after 2 s, and
+    /// on what concerns policies after minutes (Linux's tpm2_calc_ordinal_duration).
+    var patience: Int32 {
+        switch service {
+        case .pcr: 500
+        case .device: 1500
+        case .policy: 10_000
+        }
+    }
 
     var isConnected: Bool { channel != nil }
 
@@ -30,23 +49,49 @@ final class ServiceLink {
     ///   its command; TPM_RC_FAILURE when nothing would help.
     func call<C: Call>(_ call: C.Type, _ request: C.Request) throws(TPMRC) -> C.Reply {
         if channel == nil { try reconnect() }
-        do throws(IPCError) {
-            return try attempt(call, request)
-        } catch .disconnected where C.repeatable {
-            try reconnect()
-            do throws(IPCError) { return try attempt(call, request) } catch { throw Self.responseCode(error) }
-        } catch .disconnected {
-            try reconnect()
-            throw .retry
-        } catch {
-            throw Self.responseCode(error)
+        let change = C.isNumbered ? number(of: call, request) : 0
+        var (deaths, pauses) = (0, 0)
+        while true {
+            do throws(IPCError) {
+                let reply = try attempt(call, request, change)
+                if C.isNumbered { unresolved = nil }
+                return reply
+            } catch .disconnected {
+                if C.isNumbered { unresolved = Change(call: C.number, request: request.wire, number: change) }
+                deaths += 1
+                try reconnect()
+                guard C.repeatable, deaths < Self.deathsMax else { throw .retry }
+            } catch .status(.unavailable) where C.repeatable && pauses < Self.pausesMax {
+                // A service behind the service is coming back.
+                pauses += 1
+                poll(nil, 0, Self.pause)
+            } catch {
+                if C.isNumbered, case .status = error { unresolved = nil }
+                throw Self.responseCode(error)
+            }
         }
     }
+    /// A service that dies of a request shall not do so again and again.
+    private static let deathsMax = 2
+    /// How often what is not there now is asked for, and the milliseconds between.
+    private static let pausesMax = 25
+    private static let pause: Int32 = 20
 
-    private func attempt<C: Call>(_ call: C.Type, _ request: C.Request) throws(IPCError) -> C.Reply {
+    /// A call that means nothing on any other connection: nobody waits for the service to come back.
+    func callIfConnected<C: Call>(_ call: C.Type, _ request: C.Request) {
+        _ = try? attempt(call, request, 0)
+    }
+
+    private func number<C: Call>(of _: C.Type, _ request: C.Request) -> UInt64 {
+        if let unresolved, unresolved.call == C.number, unresolved.request == request.wire { return unresolved.number }
+        lastChange &+= 1
+        return lastChange
+    }
+
+    private func attempt<C: Call>(_ call: C.Type, _ request: C.Request, _ change: UInt64) throws(IPCError) -> C.Reply {
         guard let channel else { throw .disconnected }
         do throws(IPCError) {
-            return try channel.call(call, request)
+            return try channel.call(call, request, change: change)
         } catch {
             // After any of these the next message could be the answer to a question of the past.
             if case .status = error {} else { self.channel = nil }

@@ -25,10 +25,14 @@ package protocol Call {
     static var callers: Caller { get }
     /// Whether a caller that lost the connection may simply ask again.
     static var repeatable: Bool { get }
+    /// A change that shall happen once, however often it is asked for: the request carries the caller's number for it, and the
+    /// service answers a number that it knows as before. 0: this caller does not ask again.
+    static var isNumbered: Bool { get }
 }
 
 extension Call {
-    package static var repeatable: Bool { false }
+    package static var repeatable: Bool { isNumbered }
+    package static var isNumbered: Bool { false }
 }
 
 /// No fields.
@@ -76,7 +80,7 @@ package struct CallStatus: RawRepresentable, Hashable, Sendable, Error {
 }
 
 /// One message on a SOCK_SEQPACKET socket: a number and a body.
-/// Request: u16 call number, body. Reply: u32 status, body.
+/// Request: u16 call number, u64 number of the change (of numbered calls), body. Reply: u32 status, body.
 package enum Frame {
     /// The largest message, in bytes.
     package static let largest = 16 * 1024

@@ -59,16 +59,18 @@ package final class Channel {
         return (Array(message), descriptors)
     }
 
-    package func call<C: Call>(_ call: C.Type, _ request: C.Request) throws(IPCError) -> C.Reply {
-        try exchange(call, request).reply
+    /// - Parameter change: the number of a numbered call.
+    package func call<C: Call>(_ call: C.Type, _ request: C.Request, change: UInt64 = 0) throws(IPCError) -> C.Reply {
+        try exchange(call, request, change: change).reply
     }
 
     /// A call whose reply brings descriptors, or whose request takes some.
     package func exchange<C: Call>(
-        _: C.Type, _ request: C.Request, descriptors: [Descriptor] = []
+        _: C.Type, _ request: C.Request, change: UInt64 = 0, descriptors: [Descriptor] = []
     ) throws(IPCError) -> (reply: C.Reply, descriptors: [Descriptor]) {
         var writer = WireWriter()
         writer.u16(C.number)
+        if C.isNumbered { writer.u64(change) }
         writer.value(request)
         try send(writer.bytes, descriptors: descriptors)
         let (bytes, received) = try receive()

@@ -40,11 +40,26 @@ package struct Route<C: Connection> {
         full(K.self) { (request, connection) throws(CallStatus) in Outcome(try body(request, connection)) }
     }
 
+    /// A numbered call: `body` gets the number too.
+    package static func numbered<K: Call>(
+        _: K.Type, _ body: @escaping (K.Request, _ change: UInt64, C) throws(CallStatus) -> K.Reply
+    ) -> Route {
+        precondition(K.isNumbered)
+        return Route(number: K.number, callers: K.callers) { bytes, connection in
+            var reader = WireReader(bytes)
+            guard let change = try? reader.u64(), let request = try? reader.value(K.Request.self), reader.isAtEnd else {
+                return Outcome(.malformed)
+            }
+            do throws(CallStatus) { return Outcome(try body(request, change, connection)) } catch { return Outcome(error) }
+        }
+    }
+
     /// A call whose answer brings descriptors or a new connection.
     package static func full<K: Call>(
         _: K.Type, _ body: @escaping (K.Request, C) throws(CallStatus) -> Outcome<C>
     ) -> Route {
-        Route(number: K.number, callers: K.callers) { bytes, connection in
+        precondition(!K.isNumbered)
+        return Route(number: K.number, callers: K.callers) { bytes, connection in
             guard let request = try? K.Request(wire: bytes) else { return Outcome(.malformed) }
             do throws(CallStatus) { return try body(request, connection) } catch { return Outcome(error) }
         }

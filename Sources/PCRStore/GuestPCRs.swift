@@ -1,4 +1,4 @@
-// One guest in paratpm-pcr: its vPCRs, and the page on which its proxy reads them.
+// One guest in paratpm-pcr: its vPCRs, and the page on which its proxy reads them and a later paratpm-pcr finds them.
 import CSystem
 import CryptoBase
 import Glibc
@@ -7,37 +7,77 @@ import SystemMap
 import TPMWire
 
 package final class GuestPCRs {
-    private var pcrs: VirtualPCRs
+    let id: GuestID
+    private var state: GuestState
     private let page: VPCRPage
     /// The page's file; sealed, so whoever receives it can read and map it but neither write nor resize it.
     package let readable: Descriptor
+    /// What the page is called in the service manager's keeping.
+    let pageName: String
     /// Set when the guest was removed while connections of it are still open.
     package private(set) var isForgotten = false
+    /// A former paratpm-pcr left it, and its proxy has not come back yet.
+    var isAwaited: Bool
 
-    /// nil when the system has no memory or no descriptors left.
-    package init?() {
+    /// A guest that is not known yet; nil when the system has no memory or no descriptors left.
+    convenience init?(_ id: GuestID) {
+        // Half of the numbers are left to rise into.
+        let generation = randomBytes(8).reduce(0) { $0 << 8 | UInt64($1) } >> 1
+        self.init(id, GuestState(VirtualPCRs(generation: generation)), isAwaited: false)
+    }
+
+    /// A guest on a page that a former paratpm-pcr left. The page cannot be written any more, so there is a new one.
+    convenience init?(_ saved: VPCRPage.Saved) {
+        guard let state = try? GuestState(saved.values, remainder: saved.remainder) else { return nil }
+        self.init(saved.guest, state, isAwaited: true)
+    }
+
+    private init?(_ id: GuestID, _ state: GuestState, isAwaited: Bool) {
         let raw = csystem_memfd("paratpm-vpcrs")
         guard raw >= 0 else { return nil }
         readable = Descriptor(owning: raw)
         // Our mapping comes before the seal, and is the last that may write.
-        guard ftruncate(raw, VPCRPage.size) == 0, let page = VPCRPage(readable, writable: true), csystem_seal(raw) == 0 else {
+        guard ftruncate(raw, off_t(VPCRPage.size)) == 0, let page = VPCRPage(readable, writable: true), csystem_seal(raw) == 0 else {
             return nil
         }
+        let madeAt = nanoseconds()
+        self.id = id
+        self.state = state
         self.page = page
-        // Half of the numbers are left to rise into.
-        pcrs = VirtualPCRs(generation: randomBytes(8).reduce(0) { $0 << 8 | UInt64($1) } >> 1)
-        page.write(pcrs.values)
+        self.isAwaited = isAwaited
+        pageName = "\(Self.pageNamePrefix)\(id.hex)-\(madeAt)"
+        page.begin(id, madeAt: madeAt)
+        page.write(state.pcrs.values, state.remainder)
     }
 
-    package var values: VPCRValues { pcrs.values }
+    static let pageNamePrefix = "vpcrs-"
 
-    package func digests(_ selection: [PCRSelection]) -> [TaggedDigest] { pcrs.digests(selection) }
+    package var values: VPCRValues { state.pcrs.values }
 
-    /// Makes a change, and shows it on the page before anyone hears of it.
-    package func change<E: Error>(_ body: (inout VirtualPCRs) throws(E) -> Void) throws(E) {
-        defer { page.write(pcrs.values) }
-        try body(&pcrs)
+    package func digests(_ selection: [PCRSelection]) -> [TaggedDigest] { state.pcrs.digests(selection) }
+
+    /// Makes a change, unless its number says that it was made already, and shows it on the page before anyone hears of it.
+    /// - Parameter number: 0 for a change that may be made again.
+    func change(
+        _ number: UInt64, by side: Side, _ body: (inout VirtualPCRs) throws(TPMRC) -> Void
+    ) throws(CallStatus) {
+        let last = state.last[side.rawValue]
+        var status = CallStatus(rawValue: last.status)
+        if number == 0 || last.number != number {
+            status = .ok
+            do throws(TPMRC) { try body(&state.pcrs) } catch { status = CallStatus(rawValue: error.rawValue) }
+            if number != 0 { state.last[side.rawValue] = LastChange(number: number, status: status.rawValue) }
+            page.write(state.pcrs.values, state.remainder)
+        }
+        guard status == .ok else { throw status }
     }
 
-    package func forget() { isForgotten = true }
+    func forget() { isForgotten = true }
+}
+
+/// Of a clock that goes forward as long as the machine runs, and memory files live.
+private func nanoseconds() -> UInt64 {
+    var time = timespec()
+    clock_gettime(CLOCK_MONOTONIC, &time)
+    return UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec)
 }

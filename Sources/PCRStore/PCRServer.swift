@@ -16,17 +16,27 @@ package final class PCRServer {
     private let book: PolicyBook
     private let policyUser: uid_t?
     private let guestsMax: Int
+    private let manager: ServiceManager
     private var guests: [GuestID: GuestPCRs] = [:]
     private var refusals = LogLimiter()
+    /// How long a restarted paratpm-pcr waits for guests to come back before they give way to others, in milliseconds.
+    private static let patience = 60_000
+    private let began = milliseconds()
 
-    /// - Parameter policyUser: the user of paratpm-policy, where that is neither root nor our own.
+    /// - Parameters:
+    ///   - policyUser: the user of paratpm-policy, where that is neither root nor our own.
+    ///   - manager: keeps the guests' pages.
+    ///   - passed: what it kept for this service.
     package init(
-        _ instance: Instance, policy: PolicyBook = PolicyBook(), policyUser: uid_t? = nil, guestsMax: Int = PCRServer.guestsMax
+        _ instance: Instance, policy: PolicyBook = PolicyBook(), policyUser: uid_t? = nil, guestsMax: Int = PCRServer.guestsMax,
+        manager: ServiceManager = ServiceManager(), passed: [(name: String, descriptor: Descriptor)] = []
     ) {
         self.instance = instance
         book = policy
         self.policyUser = policyUser
         self.guestsMax = guestsMax
+        self.manager = manager
+        takeOver(passed.filter { $0.name.hasPrefix(GuestPCRs.pageNamePrefix) })
     }
 
     package var service: Service<GuestPCRs?> {
@@ -35,24 +45,56 @@ package final class PCRServer {
             welcome: { Connection($0, trusted: [.admin, .policy], policyUser: self.policyUser, state: nil) })
     }
 
+    // MARK: Guests
+
+    /// The guests of a former paratpm-pcr, each from its latest page. Only the service manager can have kept what it passes.
+    private func takeOver(_ passed: [(name: String, descriptor: Descriptor)]) {
+        let pages = passed.compactMap { VPCRPage.saved(in: $0.descriptor) }.sorted { $0.madeAt > $1.madeAt }
+        for saved in pages where guests[saved.guest] == nil {
+            guard let guest = GuestPCRs(saved) else {
+                log(.error, .pcr, "the vPCRs of guest \(saved.guest.hex) cannot be taken over")
+                continue
+            }
+            add(guest)
+        }
+        // The new pages are kept; until then the old ones were.
+        for page in passed { manager.forget(page.name) }
+        if !guests.isEmpty { log(.notice, .pcr, "took over the vPCRs of \(guests.count) guests") }
+    }
+
+    private func add(_ guest: GuestPCRs) {
+        guests[guest.id] = guest
+        manager.keep(guest.readable, as: guest.pageName)
+    }
+
+    private func remove(_ id: GuestID) {
+        guard let guest = guests.removeValue(forKey: id) else { return }
+        guest.forget()
+        manager.forget(guest.pageName)
+    }
+
     /// A guest comes into being when its door first says something about it, without power.
     private func guest(of known: KnownGuest) throws(CallStatus) -> GuestPCRs {
         if let guest = guests[known.id] { return guest }
         if guests.count >= guestsMax { dropUnconnected() }
         guard guests.count < guestsMax else { throw .quota }
-        guard let guest = GuestPCRs() else { throw .unavailable }
-        guests[known.id] = guest
+        guard let guest = GuestPCRs(known.id) else { throw .unavailable }
+        add(guest)
         return guest
     }
 
     /// Guests whose proxy is gone have no power, and give way when there is no more room. (A proxy's connection holds its guest.)
     private func dropUnconnected() {
-        for id in Array(guests.keys) where isKnownUniquelyReferenced(&guests[id]) { guests[id] = nil }
+        let waits = milliseconds() - began < Self.patience
+        for id in Array(guests.keys) where isKnownUniquelyReferenced(&guests[id]) {
+            if let guest = guests[id], !(waits && guest.isAwaited) { remove(id) }
+        }
     }
 
     private var channelRoute: Route<Connection> {
         proxyChannelRoute { [self] (known) throws(CallStatus) in
             let guest = try guest(of: known)
+            guest.isAwaited = false
             return (guest, [guest.readable])
         }
     }
@@ -74,28 +116,35 @@ package final class PCRServer {
     private var platformRoutes: [Route<Connection>] {
         [
             platform(PCRCalls.PowerOn.self) { (pcrs, _) in pcrs.powerOn() },
-            .on(PCRCalls.SetLocality.self) { [self] (locality, door: Connection) throws(CallStatus) in
-                try checkLocality(locality, door)
-                return try change(guest(of: door.knownGuest()), locality) { (pcrs, locality) throws(TPMRC) in try pcrs.setLocality(locality) }
-            },
-            .on(PCRCalls.HashStart.self) { [self] (request, door: Connection) throws(CallStatus) in
-                try checkLocality(Self.dynamicLaunchLocality, door)
-                return try change(guest(of: door.knownGuest()), request) { (pcrs, _) in pcrs.hashStart() }
-            },
+            platform(PCRCalls.HashStart.self, at: Self.dynamicLaunchLocality) { (pcrs, _) in pcrs.hashStart() },
             platform(PCRCalls.HashData.self) { (pcrs, data) in pcrs.hashData(data.bytes) },
             platform(PCRCalls.HashEnd.self) { (pcrs, _) in pcrs.hashEnd() },
-            platform(PCRCalls.ResetEstablished.self) { (pcrs, locality) throws(TPMRC) in
-                try pcrs.resetEstablished(at: locality)
+            // These may be said twice.
+            .on(PCRCalls.SetLocality.self) { [self] (locality, door: Connection) throws(CallStatus) in
+                try checkLocality(locality, door)
+                return try tell(0, door) { (pcrs) throws(TPMRC) in try pcrs.setLocality(locality) }
+            },
+            .on(PCRCalls.ResetEstablished.self) { [self] (locality, door: Connection) throws(CallStatus) in
+                try tell(0, door) { (pcrs) throws(TPMRC) in try pcrs.resetEstablished(at: locality) }
             },
         ]
     }
 
+    /// - Parameter locality: where the signal comes from, if the guest's policy has a say in it.
     private func platform<K: Call>(
-        _ call: K.Type, _ body: @escaping (inout VirtualPCRs, K.Request) throws(TPMRC) -> Void
+        _ call: K.Type, at locality: UInt8? = nil, _ body: @escaping (inout VirtualPCRs, K.Request) -> Void
     ) -> Route<Connection> where K.Reply == Nothing {
-        .on(call) { [self] (request, door: Connection) throws(CallStatus) in
-            try change(guest(of: door.knownGuest()), request, body)
+        .numbered(call) { [self] (request, change, door: Connection) throws(CallStatus) in
+            if let locality { try checkLocality(locality, door) }
+            return try tell(change, door) { (pcrs) throws(TPMRC) in body(&pcrs, request) }
         }
+    }
+
+    private func tell(
+        _ change: UInt64, _ door: Connection, _ body: (inout VirtualPCRs) throws(TPMRC) -> Void
+    ) throws(CallStatus) -> Nothing {
+        try guest(of: door.knownGuest()).change(change, by: .door, body)
+        return Nothing()
     }
 
     // MARK: From the proxy
@@ -103,6 +152,8 @@ package final class PCRServer {
     private var commandRoutes: [Route<Connection>] {
         [
             command(PCRCalls.Startup.self) { (pcrs, startup) throws(TPMRC) in
+                // Else whoever made us forget a guest could begin a boot of its own.
+                guard pcrs.values.bootCount > 0 else { throw .initialize }
                 try pcrs.startup(state: startup.state, isReset: startup.isReset, banks: startup.banks)
             },
             command(PCRCalls.Shutdown.self) { (pcrs, type) throws(TPMRC) in try pcrs.shutdown(state: type.state) },
@@ -118,21 +169,11 @@ package final class PCRServer {
     private func command<K: Call>(
         _ call: K.Type, _ body: @escaping (inout VirtualPCRs, K.Request) throws(TPMRC) -> Void
     ) -> Route<Connection> where K.Reply == Nothing {
-        .on(call) { [self] (request, proxy: Connection) throws(CallStatus) in
+        .numbered(call) { (request, change, proxy: Connection) throws(CallStatus) in
             guard let guest = proxy.state, !guest.isForgotten else { throw .notPermitted }
-            return try change(guest, request, body)
+            try guest.change(change, by: .proxy) { (pcrs) throws(TPMRC) in try body(&pcrs, request) }
+            return Nothing()
         }
-    }
-
-    private func change<Request>(
-        _ guest: GuestPCRs, _ request: Request, _ body: (inout VirtualPCRs, Request) throws(TPMRC) -> Void
-    ) throws(CallStatus) -> Nothing {
-        do throws(TPMRC) {
-            try guest.change { (pcrs) throws(TPMRC) in try body(&pcrs, request) }
-        } catch {
-            throw CallStatus(rawValue: error.rawValue)
-        }
-        return Nothing()
     }
 
     // MARK: From the policy checker and the administrator
@@ -142,7 +183,7 @@ package final class PCRServer {
             .on(PCRCalls.Values.self) { [self] (request, _: Connection) throws(CallStatus) in try values(request) },
             .on(PCRCalls.ForgetGuest.self) { [self] (request, _: Connection) throws(CallStatus) in
                 guard let id = GuestID(request.bytes) else { throw .malformed }
-                guests.removeValue(forKey: id)?.forget()
+                remove(id)
                 return Nothing()
             },
             .on(StatusCall.self) { [self] (_, _: Connection) in status },
@@ -168,4 +209,10 @@ package final class PCRServer {
         }
         return StatusReport([("guests", "\(guests.count) of \(guestsMax)")] + lines.sorted { $0.key < $1.key })
     }
+}
+
+private func milliseconds() -> Int {
+    var time = timespec()
+    clock_gettime(CLOCK_MONOTONIC, &time)
+    return time.tv_sec * 1000 + time.tv_nsec / 1_000_000
 }

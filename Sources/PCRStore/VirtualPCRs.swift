@@ -7,22 +7,23 @@ import TPMWire
 package struct VirtualPCRs: Sendable {
     package private(set) var values = VPCRValues()
     /// _TPM_Hash_Start came and _TPM_Hash_End did not: a digest for each bank.
-    private var event: [HashContext]?
+    var event: [HashContext]?
     /// How PCR 0 began in this boot.
-    private var launch: Launch = .normal
+    var launch: Launch = .normal
     /// What the last TPM2_Shutdown(STATE) kept.
-    private var kept: Kept?
+    var kept: Kept?
     /// The PCRs that are allocated. The others have no value that anyone can see.
-    private var banks = PCRBanks.all
+    var banks = PCRBanks.all
 
     /// PCR 0 begins as 0…0n: n is 3 after Startup at locality 3, 4 (and extended) after an H-CRTM event.
-    private enum Launch: UInt8, Sendable {
+    enum Launch: UInt8, Sendable {
         case normal = 0
         case locality3 = 3
         case hcrtm = 4
     }
 
-    private struct Kept: Sendable {
+    struct Kept: Sendable {
+        /// updateCounter and banks of that moment
         let values: VPCRValues
         let launch: Launch
     }
@@ -35,6 +36,9 @@ package struct VirtualPCRs: Sendable {
     /// - Parameter generation: where the generations begin; random, so that none from an earlier life of this service,
     ///   to which some token may be bound, comes again.
     package init(generation: UInt64) { values.generation = generation }
+
+    /// Those of a former paratpm-pcr, without what is not on the page for all to see.
+    init(values: VPCRValues) { self.values = values }
 
     // MARK: The platform's signals
 

@@ -1,5 +1,6 @@
 // The narrow interface of paratpm-device (D4): typed operations on twins. Handles are indices into the connection's own
-// table, so a handle is good on one connection only. A status below 0x1000 is the chip's response code without its
+// table, so a handle is good on one connection only; calls with a handle are repeated by who loads the twin again. Nothing lasts
+// of what nobody heard the answer to. A status below 0x1000 is the chip's response code without its
 // parameter number, after the device owner has dealt with those that are its own (RETRY, OBJECT_MEMORY, TESTING …).
 import IPC
 import TPMWire
@@ -28,6 +29,7 @@ package enum DeviceCalls {
     package enum Create: Call {
         package static let number: UInt16 = 18
         package static let callers: Caller = [.proxy]
+        package static let repeatable = true
         package struct Request: WireCodable, Sendable {
             package var spec: TwinSpec
             package var data: [UInt8]
@@ -51,6 +53,7 @@ package enum DeviceCalls {
     package enum Load: Call {
         package static let number: UInt16 = 19
         package static let callers: Caller = [.proxy]
+        package static let repeatable = true
         package typealias Request = TwinBlob
         /// The handle.
         package typealias Reply = UInt32
@@ -150,7 +153,6 @@ package enum DeviceCalls {
     package enum Unseal: Call {
         package static let number: UInt16 = 24
         package static let callers: Caller = [.proxy]
-        package static let repeatable = true
         package typealias Request = UInt32
         package typealias Reply = Blob
     }
@@ -227,6 +229,7 @@ package enum DeviceCalls {
     package enum Random: Call {
         package static let number: UInt16 = 26
         package static let callers: Caller = [.proxy]
+        package static let repeatable = true
         package static let countMax: UInt16 = 256
         package typealias Request = UInt16
         package typealias Reply = Blob
@@ -236,7 +239,6 @@ package enum DeviceCalls {
     package enum RecoverSeed: Call {
         package static let number: UInt16 = 27
         package static let callers: Caller = [.proxy]
-        package static let repeatable = true
         /// TPM2B_ENCRYPTED_SECRET: the cipher text of the largest RSA key
         package static let secretMax = PublicArea.rsaMax
         package struct Request: WireCodable, Sendable {
@@ -274,6 +276,7 @@ package enum DeviceCalls {
     package enum Import: Call {
         package static let number: UInt16 = 28
         package static let callers: Caller = [.proxy]
+        package static let repeatable = true
         package struct Request: WireCodable, Sendable {
             /// An imported one
             package var spec: TwinSpec
@@ -303,7 +306,6 @@ package enum DeviceCalls {
     package enum Duplicate: Call {
         package static let number: UInt16 = 29
         package static let callers: Caller = [.proxy]
-        package static let repeatable = true
         package typealias Request = UInt32
         package typealias Reply = SensitiveArea
     }

@@ -9,6 +9,7 @@ package enum GateCalls {
     package enum Create: Call {
         package static let number: UInt16 = 32
         package static let callers: Caller = [.proxy]
+        package static let repeatable = true
         package struct Request: WireCodable, Sendable {
             /// The guest's template; its unique field is the object's own where that is not the twin's (PublicArea.sealsSeed).
             package var area: PublicArea
@@ -33,6 +34,7 @@ package enum GateCalls {
     package enum Import: Call {
         package static let number: UInt16 = 33
         package static let callers: Caller = [.proxy]
+        package static let repeatable = true
         package struct Request: WireCodable, Sendable {
             package var area: PublicArea
             /// Without authValue
@@ -57,6 +59,7 @@ package enum GateCalls {
     package enum Use: Call {
         package static let number: UInt16 = 34
         package static let callers: Caller = [.proxy]
+        package static let repeatable = true
         package struct Request: WireCodable, Sendable {
             package var object: GatedObject
             package var command: GuestCommand

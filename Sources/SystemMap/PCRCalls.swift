@@ -1,4 +1,5 @@
-// The interface of paratpm-pcr. Platform signals (power, locality, the DRTM hash) come from the door alone (D5).
+// The interface of paratpm-pcr. Platform signals (power, locality, the DRTM hash) come from the door alone (D5). Changes are
+// numbered: of the door and of the proxy paratpm-pcr knows the last one, so that neither is lost or made twice when it dies.
 import IPC
 import TPMWire
 import Wire
@@ -11,6 +12,7 @@ package enum PCRCalls {
     package enum PowerOn: Call {
         package static let number: UInt16 = 16
         package static let callers: Caller = [.door]
+        package static let isNumbered = true
         package typealias Request = Nothing
         package typealias Reply = Nothing
     }
@@ -27,12 +29,14 @@ package enum PCRCalls {
     package enum HashStart: Call {
         package static let number: UInt16 = 18
         package static let callers: Caller = [.door]
+        package static let isNumbered = true
         package typealias Request = Nothing
         package typealias Reply = Nothing
     }
     package enum HashData: Call {
         package static let number: UInt16 = 19
         package static let callers: Caller = [.door]
+        package static let isNumbered = true
         package typealias Request = Blob
         package typealias Reply = Nothing
     }
@@ -41,6 +45,7 @@ package enum PCRCalls {
     package enum HashEnd: Call {
         package static let number: UInt16 = 20
         package static let callers: Caller = [.door]
+        package static let isNumbered = true
         package typealias Request = Nothing
         package typealias Reply = Nothing
     }
@@ -49,16 +54,18 @@ package enum PCRCalls {
     package enum ResetEstablished: Call {
         package static let number: UInt16 = 21
         package static let callers: Caller = [.door]
+        package static let repeatable = true
         package typealias Request = UInt8
         package typealias Reply = Nothing
     }
 
     // From the proxy: the guest's commands. Errors are TPM response codes.
 
-    /// TPM2_Startup: one for each PowerOn (TPM_RC_INITIALIZE otherwise).
+    /// TPM2_Startup: one for each PowerOn (TPM_RC_INITIALIZE otherwise, and so for a paratpm-pcr that knows of none).
     package enum Startup: Call {
         package static let number: UInt16 = 32
         package static let callers: Caller = [.proxy]
+        package static let isNumbered = true
         package struct Request: WireCodable, Sendable {
             /// Startup(STATE), which takes back the values that Shutdown(STATE) kept (TPM_RC_VALUE where there are none).
             package var state: Bool
@@ -88,6 +95,7 @@ package enum PCRCalls {
     package enum Shutdown: Call {
         package static let number: UInt16 = 33
         package static let callers: Caller = [.proxy]
+        package static let isNumbered = true
         package struct Request: WireCodable, Sendable {
             package var state: Bool
             package init(state: Bool) { self.state = state }
@@ -100,6 +108,7 @@ package enum PCRCalls {
     package enum Extend: Call {
         package static let number: UInt16 = 34
         package static let callers: Caller = [.proxy]
+        package static let isNumbered = true
         package struct Request: WireCodable, Sendable {
             package var pcr: UInt8
             package var digests: [TaggedDigest]
@@ -122,6 +131,7 @@ package enum PCRCalls {
     package enum ResetPCR: Call {
         package static let number: UInt16 = 35
         package static let callers: Caller = [.proxy]
+        package static let isNumbered = true
         package typealias Request = UInt8
         package typealias Reply = Nothing
     }
@@ -130,6 +140,7 @@ package enum PCRCalls {
     package enum CountClear: Call {
         package static let number: UInt16 = 36
         package static let callers: Caller = [.proxy]
+        package static let isNumbered = true
         package typealias Request = Nothing
         package typealias Reply = Nothing
     }

@@ -1,10 +1,11 @@
 // The page that paratpm-pcr shares with one guest's proxy, read-only there: the guest's vPCRs, so that PCR_Read costs no hop.
+// The service manager keeps it too, so that the vPCRs outlive paratpm-pcr.
 import CSystem
 import Glibc
 import IPC
 import TPMWire
 
-/// One page: a sequence lock, a header, and 24 PCRs in four banks. Native byte order: it never leaves the machine.
+/// 24 PCRs in four banks, and what belongs to them. Native byte order: it never leaves the machine.
 package struct VPCRValues: Equatable, Sendable {
     /// Rises with every _TPM_Init.
     package var bootCount: UInt64 = 0
@@ -46,12 +47,19 @@ package struct VPCRValues: Equatable, Sendable {
 }
 
 package final class VPCRPage {
-    package static let size = 4096
+    // File: u32 sequence, u32 version, u64 madeAt, the guest's id; then two copies (csystem_copies_publish), each with the header
+    // of the values, the banks, and behind its u32 size at the header's end what paratpm-pcr keeps besides.
+    package static let size = 5 * 4096
     package static let banksSize = (20 + 32 + 48 + 64) * 24
     private static let header = 64
+    private static let valuesSize = header + banksSize
+    private static let copySize = (size - header) / 2
+    /// The most that paratpm-pcr can keep besides the values, in bytes.
+    package static let remainderMax = copySize - valuesSize
+    private static let version: UInt32 = 1
     private let memory: UnsafeMutableRawPointer
 
-    /// Maps a page that paratpm-pcr shared.
+    /// Maps a page that paratpm-pcr made.
     /// - Parameter writable: true in paratpm-pcr alone; a descriptor sealed against writing refuses it.
     package init?(_ descriptor: Descriptor, writable: Bool) {
         let protection = PROT_READ | (writable ? PROT_WRITE : 0)
@@ -63,35 +71,85 @@ package final class VPCRPage {
 
     // SAFETY: every offset below is within `size`, which init mapped whole; paratpm-pcr sealed the file's size.
     private var sequence: UnsafeMutablePointer<UInt32> { memory.assumingMemoryBound(to: UInt32.self) }
+    private var copies: UnsafeMutableRawPointer { memory + Self.header }
 
-    package func write(_ values: VPCRValues) {
-        csystem_page_begin(sequence)
-        memory.storeBytes(of: values.updateCounter, toByteOffset: 4, as: UInt32.self)
-        memory.storeBytes(of: values.bootCount, toByteOffset: 8, as: UInt64.self)
-        memory.storeBytes(of: values.generation, toByteOffset: 16, as: UInt64.self)
-        memory.storeBytes(of: values.locality, toByteOffset: 24, as: UInt8.self)
-        memory.storeBytes(of: values.established ? 1 : 0, toByteOffset: 25, as: UInt8.self)
-        memory.storeBytes(of: values.started ? 1 : 0, toByteOffset: 26, as: UInt8.self)
-        memory.storeBytes(of: values.dynamicLaunches, toByteOffset: 28, as: UInt32.self)
-        values.banks.withUnsafeBytes { (memory + Self.header).copyMemory(from: $0.baseAddress!, byteCount: Self.banksSize) }
-        csystem_page_end(sequence)
+    // MARK: In paratpm-pcr
+
+    /// Says whose the page is; once, before anyone else has it.
+    /// - Parameter madeAt: of two pages of one guest the later counts.
+    package func begin(_ guest: GuestID, madeAt: UInt64) {
+        memory.storeBytes(of: Self.version, toByteOffset: 4, as: UInt32.self)
+        memory.storeBytes(of: madeAt, toByteOffset: 8, as: UInt64.self)
+        guest.bytes.withUnsafeBytes { (memory + 16).copyMemory(from: $0.baseAddress!, byteCount: GuestID.size) }
     }
 
-    /// A consistent copy; nil when the writer died in the middle of a change.
-    package func read() -> VPCRValues? {
-        var copy = [UInt8](repeating: 0, count: Self.header + Self.banksSize)
-        guard csystem_page_read(sequence, memory, &copy, copy.count, 100_000) == 0 else { return nil }
-        var values = VPCRValues()
-        copy.withUnsafeBytes { raw in
-            values.updateCounter = raw.loadUnaligned(fromByteOffset: 4, as: UInt32.self)
-            values.bootCount = raw.loadUnaligned(fromByteOffset: 8, as: UInt64.self)
-            values.generation = raw.loadUnaligned(fromByteOffset: 16, as: UInt64.self)
-            values.locality = raw[24]
-            values.established = raw[25] != 0
-            values.started = raw[26] != 0
-            values.dynamicLaunches = raw.loadUnaligned(fromByteOffset: 28, as: UInt32.self)
+    /// A change: all of it, or should we die meanwhile nothing.
+    /// - Parameter remainder: at most `remainderMax` bytes.
+    package func write(_ values: VPCRValues, _ remainder: [UInt8]) {
+        precondition(remainder.count <= Self.remainderMax)
+        let copy = copies + Int((sequence.pointee &+ 1) & 1) * Self.copySize
+        copy.storeBytes(of: values.updateCounter, toByteOffset: 4, as: UInt32.self)
+        copy.storeBytes(of: values.bootCount, toByteOffset: 8, as: UInt64.self)
+        copy.storeBytes(of: values.generation, toByteOffset: 16, as: UInt64.self)
+        copy.storeBytes(of: values.locality, toByteOffset: 24, as: UInt8.self)
+        copy.storeBytes(of: values.established ? 1 : 0, toByteOffset: 25, as: UInt8.self)
+        copy.storeBytes(of: values.started ? 1 : 0, toByteOffset: 26, as: UInt8.self)
+        copy.storeBytes(of: values.dynamicLaunches, toByteOffset: 28, as: UInt32.self)
+        copy.storeBytes(of: UInt32(remainder.count), toByteOffset: Self.header - 4, as: UInt32.self)
+        values.banks.withUnsafeBytes { (copy + Self.header).copyMemory(from: $0.baseAddress!, byteCount: Self.banksSize) }
+        remainder.withUnsafeBytes { bytes in
+            if let base = bytes.baseAddress { (copy + Self.valuesSize).copyMemory(from: base, byteCount: bytes.count) }
         }
-        values.banks = Array(copy[Self.header...])
+        csystem_copies_publish(sequence)
+    }
+
+    /// What a page holds that a former paratpm-pcr left.
+    package struct Saved {
+        package let guest: GuestID
+        package let madeAt: UInt64
+        package let values: VPCRValues
+        package let remainder: [UInt8]
+    }
+
+    /// nil: it is not a page of ours.
+    package static func saved(in descriptor: Descriptor) -> Saved? {
+        var status = stat()
+        guard fstat(descriptor.raw, &status) == 0, status.st_size == size, csystem_is_sealed(descriptor.raw) != 0,
+            let page = VPCRPage(descriptor, writable: false), page.memory.load(fromByteOffset: 4, as: UInt32.self) == version,
+            let guest = GuestID(Array(UnsafeRawBufferPointer(start: page.memory + 16, count: GuestID.size))),
+            let copy = page.copied(copySize), case let count = Int(copy.u32(header - 4)), count <= remainderMax
+        else { return nil }
+        return Saved(
+            guest: guest, madeAt: page.memory.load(fromByteOffset: 8, as: UInt64.self), values: values(in: copy),
+            remainder: Array(copy[valuesSize..<valuesSize + count]))
+    }
+
+    // MARK: Everywhere
+
+    /// A consistent copy of the last whole change; nil only while changes follow one another faster than one can read.
+    package func read() -> VPCRValues? { copied(Self.valuesSize).map(Self.values) }
+
+    private func copied(_ count: Int) -> [UInt8]? {
+        var copy = [UInt8](repeating: 0, count: count)
+        return csystem_copies_read(sequence, copies, Self.copySize, &copy, count, 100_000) == 0 ? copy : nil
+    }
+
+    private static func values(in copy: [UInt8]) -> VPCRValues {
+        var values = VPCRValues()
+        values.updateCounter = copy.u32(4)
+        values.bootCount = copy.u64(8)
+        values.generation = copy.u64(16)
+        values.locality = copy[24]
+        values.established = copy[25] != 0
+        values.started = copy[26] != 0
+        values.dynamicLaunches = copy.u32(28)
+        values.banks = Array(copy[header..<valuesSize])
         return values
     }
+}
+
+// Numbers as they lie in memory. The offsets are the page's own, far inside its header.
+extension [UInt8] {
+    fileprivate func u32(_ offset: Int) -> UInt32 { withUnsafeBytes { $0.loadUnaligned(fromByteOffset: offset, as: UInt32.self) } }
+    fileprivate func u64(_ offset: Int) -> UInt64 { withUnsafeBytes { $0.loadUnaligned(fromByteOffset: offset, as: UInt64.self) } }
 }

@@ -1,5 +1,6 @@
 // paratpm-pcr holds the virtual PCRs of all guests. It has no keys and calls nobody.
 import GuestIdentity
+import IPC
 import PCRStore
 
 @main enum Main {
@@ -8,7 +9,10 @@ import PCRStore
             profile: { .pcr($0.instance) }
         ) { (arguments) throws(Failure) in
             let policy = try PolicyBook(arguments.instance)
-            return PCRServer(arguments.instance, policy: policy, policyUser: try arguments.policyUser()).service
+            return PCRServer(
+                arguments.instance, policy: policy, policyUser: try arguments.policyUser(), manager: arguments.manager,
+                passed: ServiceManager.takePassed()
+            ).service
         }
     }
 }

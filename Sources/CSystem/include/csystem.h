@@ -27,6 +27,8 @@ int csystem_accept(int fd, int extra_flags);
 int csystem_memfd(const char *name);
 /// Seals a memory file for ever against resizing and against writing, but for the mappings that exist.
 int csystem_seal(int fd);
+/// Whether it is sealed so.
+int csystem_is_sealed(int fd);
 int csystem_fcntl(int fd, int command, int argument);
 int csystem_open(const char *path, int flags, mode_t mode);
 int csystem_openat(int dir, const char *path, int flags, mode_t mode);
@@ -42,11 +44,11 @@ void csystem_timer_read(int fd);
 /// prctl(PR_SET_NAME)
 int csystem_set_name(const char *name);
 
-/// A sequence lock on a shared page: the writer brackets its change, a reader copies and checks.
-void csystem_page_begin(volatile uint32_t *sequence);
-void csystem_page_end(volatile uint32_t *sequence);
-/// Copies `count` bytes that were stable while they were copied. Returns 0, or -1 after `spins` tries.
-int csystem_page_read(const volatile uint32_t *sequence, const void *from, void *to, size_t count, int spins);
+/// Two copies of a record in shared memory, one of them whole at any time: number `sequence & 1`. The writer fills the other and
+/// then publishes it; a writer that dies in between has changed nothing.
+void csystem_copies_publish(volatile uint32_t *sequence);
+/// Copies the first `count` bytes of the whole copy. Returns 0, or -1 when they changed in each of `spins` tries.
+int csystem_copies_read(const volatile uint32_t *sequence, const void *copies, size_t stride, void *to, size_t count, int spins);
 
 /// The most descriptors that a child starts with.
 #define CSYSTEM_SPAWN_MAX 400

@@ -40,13 +40,23 @@ final class TwinReference {
         if let loaded, loaded.epoch == keeper.device.epoch { keeper.device.release(loaded.handle) }
     }
 
-    /// Runs one operation on the twin's handle.
+    /// Runs one operation on the twin's handle, and once more if the device owner came back over it with an empty table: no
+    /// operation leaves anything behind.
     func use<R>(_ operation: (any DeviceService, UInt32) throws(TPMRC) -> R) throws(TPMRC) -> R {
         let device = keeper.device
-        if let loaded, loaded.epoch == device.epoch { return try operation(device, loaded.handle) }
-        let handle = try device.load(blob)
-        loaded = (handle, device.epoch)
-        return try operation(device, handle)
+        let first = try current()
+        do throws(TPMRC) { return try operation(device, first.handle) } catch {
+            guard device.epoch != first.epoch else { throw error }
+        }
+        return try operation(device, try current().handle)
+    }
+
+    private func current() throws(TPMRC) -> (handle: UInt32, epoch: Int) {
+        if let loaded, loaded.epoch == keeper.device.epoch { return loaded }
+        let handle = try keeper.device.load(blob)
+        let fresh = (handle, keeper.device.epoch)
+        loaded = fresh
+        return fresh
     }
 
     var isGated: Bool { blob.gate != nil }

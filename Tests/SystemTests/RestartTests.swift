@@ -1,0 +1,171 @@
+// kill -9 in the middle of anything: paratpm-pcr, paratpm-policy and paratpm-device die under a guest that works (D9).
+import Foundation
+import Testing
+import TPMCrypto
+import TPMWire
+import Wire
+
+/// A guest's client that repeats what it is told to repeat.
+private final class Persistent {
+    /// A service that is killed quickly and often comes back after pauses, which a few tries outlast.
+    private static let triesMax = 20
+    let connection: TPMConnection
+
+    init(_ connection: TPMConnection) { self.connection = connection }
+
+    /// The first answer that is not TPM_RC_RETRY.
+    func run(_ command: () throws -> ResponseMessage) throws -> ResponseMessage {
+        for _ in 0..<Self.triesMax {
+            let response = try command()
+            if response.code != .retry { return response }
+        }
+        throw HarnessError("TPM_RC_RETRY for ever")
+    }
+
+    func run(
+        _ code: TPMCommandCode, _ handles: [TPMHandle] = [], passwords: [[UInt8]] = [], _ parameters: (inout WireWriter) -> Void = { _ in }
+    ) throws -> ResponseMessage {
+        try run { try connection.run(code, handles, passwords: passwords, parameters) }
+    }
+
+    /// A session, whose StartAuthSession may be told to repeat.
+    func session(_ make: () throws -> ClientSession) throws -> ClientSession {
+        for _ in 0..<Self.triesMax {
+            do { return try make() } catch let error as HarnessError where error.description == "StartAuthSession: 922" {}
+        }
+        throw HarnessError("TPM_RC_RETRY for ever")
+    }
+}
+
+/// Kills a broker's services at random times, in a thread of its own, until it is told to stop.
+private final class Killer: @unchecked Sendable {
+    private let lock = NSLock()
+    private var isStopped = false
+    private(set) var kills = 0
+    private let done = DispatchSemaphore(value: 0)
+
+    init(_ broker: Broker, _ services: [String], every pause: ClosedRange<UInt32>) {
+        let directory = broker.directory.path
+        Thread.detachNewThread { [self] in
+            var random = SystemRandomNumberGenerator()
+            while !lock.withLock({ isStopped }) {
+                usleep(UInt32.random(in: pause, using: &random))
+                guard let service = services.randomElement(using: &random) else { break }
+                for pid in Self.processes(service, directory) where kill(pid, SIGKILL) == 0 { kills += 1 }
+            }
+            done.signal()
+        }
+    }
+
+    func stop() {
+        guard lock.withLock({ () -> Bool in defer { isStopped = true }; return !isStopped }) else { return }
+        done.wait()
+    }
+
+    private static func processes(_ service: String, _ directory: String) -> [pid_t] {
+        let listing = (try? FileManager.default.contentsOfDirectory(atPath: "/proc")) ?? []
+        return listing.compactMap { pid_t($0) }.filter { pid in
+            guard let data = FileManager.default.contents(atPath: "/proc/\(pid)/cmdline") else { return false }
+            let words = data.split(separator: 0).map { String(decoding: $0, as: UTF8.self) }
+            return words.first?.hasSuffix("/" + service) == true && words.contains(directory)
+        }
+    }
+}
+
+@Suite(.serialized) struct RestartTests {
+    /// Extends, quotes, seals, unseals and walks through policies, and compares with the arithmetic.
+    private func work(_ guest: Persistent, rounds: Int, isOver: () -> Bool) throws {
+        let c = guest.connection
+        let srk = try guest.run { try c.run(.createPrimary, [.owner], passwords: [[]], creation(Template.eccStorage)) }
+        let parent = try #require(srk.handle)
+        let area = try parsedArea(srk)
+        let key = try loaded(guest, Template.eccSigning(Scheme(.ecdsa, .sha256), restricted: true), [], parent)
+        var expected = [UInt8](repeating: 0, count: 32)
+        var round = 0
+        while round < rounds || !isOver() {
+            round += 1
+            let event = digest(.sha256, UInt64(round).wire)
+            #expect(try guest.run(.pcrExtend, [TPMHandle(10)], passwords: [[]]) { $0.list([TaggedDigest(.sha256, event)]) }.code == .success)
+            expected = digest(.sha256, expected, event)
+            // An HMAC session salted with the storage key, as Linux uses it.
+            let session = try guest.session { try ClientSession(c, saltKey: (parent, area)) }
+            let hmacExtended = try guest.run {
+                try ClientSession.run(c, .pcrExtend, [Entity(TPMHandle(10))], [.init(session, [])], authorized: 1) {
+                    $0.list([TaggedDigest(.sha256, event)])
+                }
+            }
+            #expect(hmacExtended.code == .success)
+            expected = digest(.sha256, expected, event)
+            #expect(try c.readPCR(10) == expected, "round \(round)")
+            try unsealUnderPolicy(guest, parent, expected, secret: event)
+            try quote(guest, key, expected, nonce: event)
+        }
+        #expect(try c.readPCR(10) == expected)
+    }
+
+    private func parsedArea(_ response: ResponseMessage) throws -> PublicArea {
+        var reader = WireReader(response.parameters)
+        return try reader.value(Sized<PublicArea>.self).value
+    }
+
+    private func loaded(_ guest: Persistent, _ template: PublicArea, _ data: [UInt8], _ parent: TPMHandle) throws -> TPMHandle {
+        let created = try Created(try guest.run(.create, [parent], passwords: [[]], creation(template, data: data)))
+        let response = try guest.run { try guest.connection.load(created, under: parent) }
+        return try #require(response.handle, "Load: \(response.code)")
+    }
+
+    /// PolicyPCR and PolicyCommandCode, step by step, then Unseal.
+    private func unsealUnderPolicy(_ guest: Persistent, _ parent: TPMHandle, _ pcr: [UInt8], secret: [UInt8]) throws {
+        let c = guest.connection
+        let selection = [PCRSelection(.sha256, pcrs: [10])]
+        var pcrs = WireWriter()
+        pcrs.list(selection)
+        let zero = [UInt8](repeating: 0, count: 32)
+        let afterPCR = digest(.sha256, zero, TPMCommandCode.policyPCR.wire, pcrs.bytes, digest(.sha256, pcr))
+        let policy = digest(.sha256, afterPCR, TPMCommandCode.policyCommandCode.wire, TPMCommandCode.unseal.wire)
+        let template = Template.sealed(policy: policy, attributes: [.fixedTPM, .fixedParent, .noDA])
+        let object = try loaded(guest, template, secret, parent)
+        let session = try guest.session { try ClientSession(c, type: 1) }
+        let steps = [
+            try guest.run(.policyPCR, [session.handle]) { $0.sized16([UInt8]()); $0.raw(pcrs.bytes) },
+            try guest.run(.policyCommandCode, [session.handle]) { $0.value(TPMCommandCode.unseal) },
+        ]
+        #expect(steps.map(\.code) == [.success, .success])
+        let name = try guest.run(.readPublic, [object]).parameters
+        var reader = WireReader(name)
+        _ = try reader.sized16()
+        let entity = Entity(object, name: try reader.sized16())
+        let unsealed = try guest.run { try ClientSession.run(c, .unseal, [entity], [.init(session, [])], authorized: 1) }
+        #expect(unsealed.code == .success)
+        #expect(unsealed.parameters == UInt16(secret.count).wire + secret)
+        try #require(guest.run(.flushContext, []) { $0.value(object) }.code == .success)
+    }
+
+    private func quote(_ guest: Persistent, _ key: TPMHandle, _ pcr: [UInt8], nonce: [UInt8]) throws {
+        let quoted = try guest.run(.quote, [key], passwords: [[]]) {
+            $0.sized16(nonce)
+            Scheme.null.encode(to: &$0)
+            $0.list([PCRSelection(.sha256, pcrs: [10])])
+        }
+        #expect(quoted.code == .success)
+        var reader = WireReader(quoted.parameters)
+        let attest = try reader.sized16()
+        #expect(Array(attest.suffix(32)) == digest(.sha256, pcr))
+    }
+
+    @Test(arguments: [["paratpm-pcr"], ["paratpm-policy"], ["paratpm-device"], ["paratpm-pcr", "paratpm-policy", "paratpm-device"]])
+    func theGuestGoesOn(_ services: [String]) throws {
+        let broker = try Broker()
+        let emulator = try Emulator(broker)
+        defer { withExtendedLifetime((broker, emulator)) {} }
+        let guest = Persistent(try emulator.connect())
+        // Once the guest's door is there.
+        try #require(guest.run(.getRandom) { $0.u16(8) }.code == .success)
+        let killer = Killer(broker, services, every: 300_000...900_000)
+        let end = Date().addingTimeInterval(getenv("PARATPM_LONG") == nil ? 4 : 120)
+        defer { killer.stop() }
+        try work(guest, rounds: 3) { Date() > end }
+        killer.stop()
+        #expect(killer.kills > 0)
+    }
+}
