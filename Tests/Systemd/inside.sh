@@ -71,6 +71,40 @@ as paratpm-alice cat /var/lib/paratpm/identities/alice >/dev/null 2>&1 && fail "
 as paratpm-pcr ls /var/lib/paratpm/device >/dev/null 2>&1 && fail "paratpm-pcr reads what paratpm-device keeps"
 as nobody python3 "$hypervisor" /run/paratpm/guests/alice.sock init 2>/dev/null && fail "anybody may switch alice's TPM"
 
+step "services that are restarted or killed under a running guest lose nothing"
+value() { tpm alice tpm2_pcrread sha256:10 | sed -n 's/.*10 *: *0x//p' | tr A-F a-f; }
+expected=$(printf '0%.0s' {1..64})
+extend() {
+  local event; event=$(echo "$1" | sha256sum | cut -d' ' -f1)
+  expected=$(printf '%s%s' "$expected" "$event" | tr -d '\n' | python3 -c \
+    'import hashlib, sys; print(hashlib.sha256(bytes.fromhex(sys.stdin.read())).hexdigest())')
+  tpm alice tpm2_pcrextend "10:sha256=$event"
+  [ "$(value)" = "$expected" ] || fail "after $1: PCR 10 is $(value), not $expected"
+}
+guest_pid=$(property paratpm-guest@alice MainPID)
+extend "the beginning"
+for service in pcr policy device; do
+  systemctl restart paratpm-$service
+  extend "the restart of paratpm-$service"
+  pid=$(property paratpm-$service MainPID)
+  systemctl kill --signal KILL paratpm-$service
+  extend "the death of paratpm-$service"
+  for _ in $(seq 100); do
+    [ "$(property paratpm-$service MainPID)" != "$pid" ] && [ "$(property paratpm-$service ActiveState)" = active ] && break
+    sleep 0.1
+  done
+  [ "$(property paratpm-$service ActiveState)" = active ] || fail "paratpm-$service did not come back"
+done
+[ "$(property paratpm-pcr NFileDescriptorStore)" = 2 ] || fail "$(property paratpm-pcr NFileDescriptorStore) pages of two guests"
+tpm alice tpm2_startauthsession --policy-session -S /tmp/session.ctx
+tpm alice tpm2_policypcr -Q -S /tmp/session.ctx -l sha256:10
+systemctl restart paratpm-policy paratpm-pcr paratpm-device
+tpm alice tpm2_policycommandcode -S /tmp/session.ctx TPM2_CC_Unseal >/dev/null
+tpm alice tpm2_flushcontext /tmp/session.ctx
+tpm alice tpm2_createprimary -Q -c /tmp/alice.ctx -G ecc
+tpm alice tpm2_flushcontext -t
+[ "$(property paratpm-guest@alice MainPID)" = "$guest_pid" ] || fail "alice's door was another"
+
 step "a guest that is reset, and one that is stopped"
 python3 "$hypervisor" /run/paratpm/guests/alice.sock init
 tpm alice tpm2_startup -c
