@@ -28,7 +28,7 @@ enum SwtpmTexts {
 
     /// - Parameter size: of the state file in bytes; nil: there is none.
     static func states(_ size: Int?) -> String {
-        let states = size.map { #" { "name": "permall", "size": \#($0) } "# } ?? ""
+        let states = size.map { #" {"name": "permall", "size": \#($0)} "# } ?? ""
         return #"{ "type": "swtpm", "states": [\#(states)] }"#
     }
 

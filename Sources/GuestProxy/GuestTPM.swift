@@ -46,8 +46,15 @@ final class GuestTPM {
     func execute(_ command: [UInt8], locality: UInt8?) -> [UInt8] {
         guard isPowered, case .ready(let tpm) = condition else { return VirtualTPM.errorResponse(.failure) }
         if let locality, locality != port.page?.read()?.locality { return VirtualTPM.errorResponse(.locality) }
+        if port.page?.isHashing == true { abortEvent() }
         if command.count >= MessageHeader.size { lastCommand = command[6..<10].reduce(0) { $0 << 8 | UInt32($1) } }
         return tpm.execute(command)
+    }
+
+    /// A DRTM or H-CRTM event that has begun but not ended does not outlive any command, answerable or not.
+    private func abortEvent() {
+        // Where paratpm-pcr is gone, so is the event.
+        _ = try? port.pcr.call(PCRCalls.AbortEvent.self, Nothing())
     }
 
     private func run(_ code: TPMCommandCode, _ type: UInt16) -> TPMRC {

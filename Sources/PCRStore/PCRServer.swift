@@ -162,6 +162,7 @@ package final class PCRServer {
             },
             command(PCRCalls.ResetPCR.self) { (pcrs, pcr) throws(TPMRC) in try pcrs.reset(Int(pcr)) },
             command(PCRCalls.CountClear.self) { (pcrs, _) throws(TPMRC) in try pcrs.countClear() },
+            command(PCRCalls.AbortEvent.self) { (pcrs, _) in pcrs.abortEvent() },
         ]
     }
 

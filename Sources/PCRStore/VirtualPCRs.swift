@@ -7,7 +7,9 @@ import TPMWire
 package struct VirtualPCRs: Sendable {
     package private(set) var values = VPCRValues()
     /// _TPM_Hash_Start came and _TPM_Hash_End did not: a digest for each bank.
-    var event: [HashContext]?
+    var event: [HashContext]? {
+        didSet { values.hashing = event != nil }
+    }
     /// How PCR 0 began in this boot.
     var launch: Launch = .normal
     /// What the last TPM2_Shutdown(STATE) kept.
@@ -92,9 +94,12 @@ package struct VirtualPCRs: Sendable {
 
     // MARK: The guest's commands
 
+    /// Any command ends an event that has not ended, and nothing comes of the event.
+    package mutating func abortEvent() { event = nil }
+
     /// TPM2_Startup (Part 3, 9.3)
     package mutating func startup(state: Bool, isReset: Bool = false, banks: PCRBanks = .all) throws(TPMRC) {
-        event = nil
+        abortEvent()
         guard !values.started else { throw .initialize }
         guard values.locality == 0 || values.locality == 3 else { throw .locality }
         let launch = launch == .normal && values.locality == 3 ? .locality3 : launch
@@ -175,9 +180,9 @@ package struct VirtualPCRs: Sendable {
 
     // MARK: Parts
 
-    /// Every command needs Startup first, and ends an event that has not ended.
+    /// Every command needs Startup first, and ends an event.
     private mutating func begin() throws(TPMRC) {
-        event = nil
+        abortEvent()
         guard values.started else { throw .initialize }
     }
 

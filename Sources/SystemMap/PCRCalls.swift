@@ -24,8 +24,8 @@ package enum PCRCalls {
         package typealias Request = UInt8
         package typealias Reply = Nothing
     }
-    /// _TPM_Hash_Start: begins a DRTM event after Startup, an H-CRTM event before it. A command of the guest that reaches
-    /// paratpm-pcr aborts it; HashData and HashEnd without an event do nothing.
+    /// _TPM_Hash_Start: begins a DRTM event after Startup, an H-CRTM event before it. Any command of the guest aborts
+    /// it (AbortEvent); HashData and HashEnd without an event do nothing.
     package enum HashStart: Call {
         package static let number: UInt16 = 18
         package static let callers: Caller = [.door]
@@ -139,6 +139,15 @@ package enum PCRCalls {
     /// TPM2_Clear counts as a change of PCRs, so that no policy session outlives it (Part 3, 24.6).
     package enum CountClear: Call {
         package static let number: UInt16 = 36
+        package static let callers: Caller = [.proxy]
+        package static let isNumbered = true
+        package typealias Request = Nothing
+        package typealias Reply = Nothing
+    }
+
+    /// A command came while an event was going on.
+    package enum AbortEvent: Call {
+        package static let number: UInt16 = 37
         package static let callers: Caller = [.proxy]
         package static let isNumbered = true
         package typealias Request = Nothing

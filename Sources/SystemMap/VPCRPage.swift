@@ -18,6 +18,8 @@ package struct VPCRValues: Equatable, Sendable {
     package var established = false
     /// TPM2_Startup has happened in this boot.
     package var started = false
+    /// A DRTM or H-CRTM event has begun and not ended: the guest's next command aborts it.
+    package var hashing = false
     /// DRTM events since paratpm-pcr knows the guest: each counts in restartCount (Part 1, 36.5).
     package var dynamicLaunches: UInt32 = 0
     /// The banks one after another (order of HashAlgorithm.allCases), each 24 digests.
@@ -57,6 +59,7 @@ package final class VPCRPage {
     /// The most that paratpm-pcr can keep besides the values, in bytes.
     package static let remainderMax = copySize - valuesSize
     private static let version: UInt32 = 1
+    private static let hashingOffset = 27
     private let memory: UnsafeMutableRawPointer
 
     /// Maps a page that paratpm-pcr made.
@@ -94,6 +97,7 @@ package final class VPCRPage {
         copy.storeBytes(of: values.locality, toByteOffset: 24, as: UInt8.self)
         copy.storeBytes(of: values.established ? 1 : 0, toByteOffset: 25, as: UInt8.self)
         copy.storeBytes(of: values.started ? 1 : 0, toByteOffset: 26, as: UInt8.self)
+        copy.storeBytes(of: values.hashing ? 1 : 0, toByteOffset: Self.hashingOffset, as: UInt8.self)
         copy.storeBytes(of: values.dynamicLaunches, toByteOffset: 28, as: UInt32.self)
         copy.storeBytes(of: UInt32(remainder.count), toByteOffset: Self.header - 4, as: UInt32.self)
         values.banks.withUnsafeBytes { (copy + Self.header).copyMemory(from: $0.baseAddress!, byteCount: Self.banksSize) }
@@ -129,6 +133,12 @@ package final class VPCRPage {
     /// A consistent copy of the last whole change; nil only while changes follow one another faster than one can read.
     package func read() -> VPCRValues? { copied(Self.valuesSize).map(Self.values) }
 
+    /// `VPCRValues.hashing` alone, of the last whole change: what every command asks.
+    package var isHashing: Bool {
+        let copy = copies + Int(sequence.pointee & 1) * Self.copySize
+        return copy.load(fromByteOffset: Self.hashingOffset, as: UInt8.self) != 0
+    }
+
     private func copied(_ count: Int) -> [UInt8]? {
         var copy = [UInt8](repeating: 0, count: count)
         return csystem_copies_read(sequence, copies, Self.copySize, &copy, count, 100_000) == 0 ? copy : nil
@@ -142,6 +152,7 @@ package final class VPCRPage {
         values.locality = copy[24]
         values.established = copy[25] != 0
         values.started = copy[26] != 0
+        values.hashing = copy[hashingOffset] != 0
         values.dynamicLaunches = copy.u32(28)
         values.banks = Array(copy[header..<valuesSize])
         return values

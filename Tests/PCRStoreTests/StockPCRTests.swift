@@ -131,8 +131,12 @@ extension StockTPM {
             case .hashData, .locality, .resetEstablished: break
             default: isHashing = false
             }
-            // Reading ends an event of a stock TPM that is under way, but not one of ours: it does not reach paratpm-pcr.
-            if isHashing { continue }
+            // Reading is a command, too, and aborts an event that is under way.
+            if isHashing {
+                guard history.count.isMultiple(of: 3) else { continue }
+                pcrs.abortEvent()
+                isHashing = false
+            }
             let values = try stock.values()
             try #require(pcrs.values.started == (values != nil), "\(history.suffix(12))")
             guard let values else { continue }

@@ -191,6 +191,18 @@ extension VirtualPCRs {
         }
     }
 
+    @Test func aCommandAbortsTheEvent() throws {
+        var pcrs = try started()
+        let before = pcrs.sha256(17)
+        pcrs.hashStart()
+        #expect(pcrs.values.hashing)
+        pcrs.abortEvent()
+        #expect(!pcrs.values.hashing)
+        pcrs.hashData([0x61])
+        pcrs.hashEnd()
+        #expect(pcrs.sha256(17) == before)
+    }
+
     @Test func anHCRTMGoesIntoPCR0BeforeStartup() throws {
         var pcrs = VirtualPCRs(generation: 0)
         pcrs.powerOn()

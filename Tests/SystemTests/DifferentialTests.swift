@@ -307,6 +307,20 @@ import Wire
         }
     }
 
+    /// The first audit ends the bond, and what a bound session authorizes may change the Name: this command's response still
+    /// goes by what the session was when the command came.
+    @Test func aBoundSessionEndsItsOwnBond() throws {
+        try compareWithStock { r in
+            let c = r.connection
+            try r.step("ownerAuth", .bytes, .hierarchyChangeAuth, [.owner], passwords: [[]]) { $0.sized16([7]) }
+            let owner = Entity(.owner, auth: [7])
+            let session = try ClientSession(c, bind: owner)
+            try r.note("an audited command", .bytes, try ClientSession.run(
+                c, .setPrimaryPolicy, [owner], [.init(session, [.continueSession, .audit])], authorized: 1
+            ) { $0.sized16([]); $0.u16(TPMAlgorithm.null.rawValue) })
+        }
+    }
+
     @Test func contexts() throws {
         try compareWithStock { r in
             let c = r.connection

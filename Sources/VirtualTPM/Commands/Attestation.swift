@@ -134,7 +134,7 @@ extension VirtualTPM {
     }
 
     /// Composes a TPMS_ATTEST (Part 2, 10.12.8) and signs it: TPM2B_ATTEST and TPMT_SIGNATURE. Where the key is gated, the policy checker
-    /// composes it.
+    /// composes it. A signed clock undoes a shutdown, so that nobody sees the clock that it kept again.
     /// - Parameter object: the one that it is about.
     private func attest(
         _ attested: Attestation.Attested, _ qualifyingData: [UInt8], _ signer: Signer, of object: LoadedObject? = nil
@@ -145,15 +145,15 @@ extension VirtualTPM {
         if signer.key?.hierarchy != .endorsement && signer.key?.hierarchy != .platform { obfuscate(&attestation) }
         if let gated = signer.key?.gatedTwin {
             let reply = try gated.use(Statement(attestation, of: object))
+            undoShutdown()
             return Reply { $0.raw(reply) }
         }
         let wire = attestation.wire
-        let signature: Signature =
-            if let key = signer.key, let hash = signer.scheme.hash {
-                try key.sign(digest: digest(hash, wire), scheme: signer.scheme)
-            } else {
-                .null
-            }
+        var signature = Signature.null
+        if let key = signer.key, let hash = signer.scheme.hash {
+            signature = try key.sign(digest: digest(hash, wire), scheme: signer.scheme)
+            undoShutdown()
+        }
         return Reply {
             $0.sized16(wire)
             $0.value(signature)

@@ -102,7 +102,7 @@ extension VirtualTPM {
             TaggedProperty(0x11B, UInt32(TPMAlgorithm.aes.rawValue)),  // CONTEXT_SYM
             TaggedProperty(0x11C, 256),  // CONTEXT_SYM_SIZE
             TaggedProperty(0x11D, 0),  // ORDERLY_COUNT: orderly counters are stored at once
-            TaggedProperty(0x11E, Limits.commandSize),  // MAX_COMMAND_SIZE
+            TaggedProperty(0x11E, bufferSize),  // MAX_COMMAND_SIZE
             TaggedProperty(0x11F, bufferSize),  // MAX_RESPONSE_SIZE
             TaggedProperty(0x120, HashAlgorithm.largestDigest),  // MAX_DIGEST
             TaggedProperty(0x121, SavedContext.sizeMax),  // MAX_OBJECT_CONTEXT

@@ -96,6 +96,7 @@ extension VirtualTPM {
             guard !isPolicyRequired(handle, role: role) else { throw .authType }
             guard isAuthValueAvailable(handle, role: role, command: call.row.code) else { throw .authUnavailable }
             call.sessions[index].includesAuthValue = true
+            if let bound = session?.boundTo { call.sessions[index].isBound = bound == boundEntity(handle) }
             try checkNotLockedOut(handle, session)
         }
         do throws(TPMRC) {
@@ -170,8 +171,7 @@ extension VirtualTPM {
 
     /// sessionKey || authValue, the second only where the session does not stand for it already (Part 1, 19.6.5).
     private func hmacKey(_ session: Session, _ applied: AppliedSession) -> [UInt8] {
-        guard let handle = applied.authorizes, applied.includesAuthValue else { return session.sessionKey.bytes }
-        if session.kind == .hmac, let bound = session.boundTo, bound == boundEntity(handle) { return session.sessionKey.bytes }
+        guard let handle = applied.authorizes, applied.includesAuthValue, !applied.isBound else { return session.sessionKey.bytes }
         return session.sessionKey.bytes + authValue(of: handle).bytes
     }
 

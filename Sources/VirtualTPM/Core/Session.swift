@@ -104,6 +104,8 @@ struct AppliedSession {
     /// What of the policy session counts for this command's HMACs, kept because its state is reset after use.
     var includesAuthValue = false
     var isPasswordPolicy = false
+    /// The session is bound to the handle's entity as it was before the command, which may change its Name or authValue.
+    var isBound = false
 
     var isPassword: Bool { handle == .password }
     /// The entity's authValue took part in the authorization.
