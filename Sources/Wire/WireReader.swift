@@ -92,12 +92,12 @@ package struct WireReader {
         return try bytes(size)
     }
 
-    package mutating func value<T: WireCodable>(_: T.Type = T.self) throws(WireError) -> T {
+    @inlinable package mutating func value<T: WireCodable>(_: T.Type = T.self) throws(WireError) -> T {
         try T(from: &self)
     }
 
     /// A 32-bit count and that many values (a TPML).
-    package mutating func list<T: WireCodable>(_: T.Type = T.self, max: Int) throws(WireError) -> [T] {
+    @inlinable package mutating func list<T: WireCodable>(_: T.Type = T.self, max: Int) throws(WireError) -> [T] {
         let count = Int(try u32())
         guard count <= max else { throw .oversized }
         var values: [T] = []
@@ -119,14 +119,14 @@ package struct WireReader {
 
 extension WireCodable {
     /// Decodes a value that fills `bytes` exactly.
-    package init(wire bytes: [UInt8]) throws(WireError) {
+    @inlinable package init(wire bytes: [UInt8]) throws(WireError) {
         var reader = WireReader(bytes)
         self = try Self(from: &reader)
         try reader.finish()
     }
 
     /// The value's wire form.
-    package var wire: [UInt8] {
+    @inlinable package var wire: [UInt8] {
         var writer = WireWriter()
         encode(to: &writer)
         return writer.bytes

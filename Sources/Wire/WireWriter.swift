@@ -16,11 +16,7 @@ package struct WireWriter {
 
     @inline(__always)
     package mutating func integer<T: FixedWidthInteger & UnsignedInteger>(_ value: T) {
-        var shift = T.bitWidth
-        while shift > 0 {
-            shift -= 8
-            bytes.append(UInt8(truncatingIfNeeded: value >> T(shift)))
-        }
+        withUnsafeBytes(of: value.bigEndian) { bytes.append(contentsOf: $0) }
     }
 
     package mutating func u8(_ value: UInt8) { bytes.append(value) }
@@ -28,6 +24,7 @@ package struct WireWriter {
     package mutating func u32(_ value: UInt32) { integer(value) }
     package mutating func u64(_ value: UInt64) { integer(value) }
     package mutating func flag(_ value: Bool) { bytes.append(value ? 1 : 0) }
+    package mutating func raw(_ value: [UInt8]) { bytes.append(contentsOf: value) }
     package mutating func raw(_ value: some Sequence<UInt8>) { bytes.append(contentsOf: value) }
 
     /// A 16-bit length and the bytes (a TPM2B). What we write ourselves fits: a longer value is our own mistake.
@@ -43,13 +40,13 @@ package struct WireWriter {
         raw(value)
     }
 
-    package mutating func value(_ value: some WireCodable) { value.encode(to: &self) }
+    @inlinable package mutating func value(_ value: some WireCodable) { value.encode(to: &self) }
 
     /// A structure behind its 16-bit size (TPM2B_PUBLIC and its kind).
     package mutating func sized16(_ value: some WireCodable) { sized16(value.wire) }
 
     /// A 32-bit count and the values (a TPML).
-    package mutating func list(_ values: [some WireCodable]) {
+    @inlinable package mutating func list(_ values: [some WireCodable]) {
         u32(UInt32(values.count))
         for value in values { value.encode(to: &self) }
     }

@@ -26,7 +26,7 @@ extension VirtualTPM {
 
     /// Part 1, 18.6: which attributes may stand together, and that every session is there.
     private func checkSessions(_ call: CommandCall) throws(TPMRC) {
-        var seen: SessionAttributes = []
+        var seen = SessionAttributes(rawValue: 0)
         for (i, applied) in call.sessions.enumerated() {
             let number = i + 1
             if applied.isPassword {
@@ -191,7 +191,7 @@ extension VirtualTPM {
     func authResponse(_ call: CommandCall, _ index: Int, _ parameters: [UInt8]) -> AuthResponse {
         let applied = call.sessions[index]
         guard let session = volatile.sessions[applied.handle] else {
-            return AuthResponse(attributes: [.continueSession])
+            return AuthResponse(attributes: .continueSession)
         }
         var attributes = applied.attributes
         if attributes.contains(.audit) {
