@@ -84,6 +84,8 @@ extension EventLog.Event {
 
 /// The firmware's logs. Numbers are little-endian.
 enum FirmwareLog {
+    /// What the first event of a crypto-agile log begins with.
+    static let specification = Array("Spec ID Event03".utf8) + [0]
     private static let dataMax = 1 << 24
 
     static func events(_ bytes: [UInt8]) throws(FormatError) -> [EventLog.Event] {
@@ -146,11 +148,10 @@ enum FirmwareLog {
 
     /// TCG_EfiSpecIDEvent: the digest sizes by TPM_ALG_ID; nil for a log of SHA-1 digests only.
     private static func digestSizes(_ first: EventLog.Event) throws(WireError) -> [UInt16: Int]? {
-        let signature = Array("Spec ID Event03".utf8) + [0]
-        guard first.type == EventLog.EventType.noAction, first.data.starts(with: signature) else { return nil }
+        guard first.type == EventLog.EventType.noAction, first.data.starts(with: specification) else { return nil }
         var reader = WireReader(first.data)
         // platformClass, specVersionMinor, specVersionMajor, specErrata, uintnSize
-        _ = try reader.bytes(signature.count + 4 + 4)
+        _ = try reader.bytes(specification.count + 4 + 4)
         let count = try reader.u32().byteSwapped
         guard (1...16).contains(count) else { throw .oversized }
         var sizes: [UInt16: Int] = [:]

@@ -18,9 +18,33 @@ public enum HostBinding {
         return writer.bytes
     }
 
-    /// The host's PCRs that logs say were measured, and whose digests are right.
-    static func values(in logs: [EventLog]) -> PCRValues {
-        for event in logs.lazy.flatMap(\.events) where event.data.starts(with: signature) && event.isDigestOfData {
+    /// The digests of all banks.
+    package static func digests(of data: [UInt8]) -> [TaggedDigest] {
+        HashAlgorithm.allCases.map { TaggedDigest($0, digest($0, data)) }
+    }
+
+    /// A crypto-agile event log that begins with the event.
+    package static func log(vpcr: Int, data: [UInt8]) -> [UInt8] {
+        let digests = digests(of: data)
+        var sizes = WireWriter()
+        for digest in digests { sizes.raw(little(digest.hash.rawValue) + little(UInt16(digest.hash.digestSize))) }
+        // platformClass, specVersionMinor, specVersionMajor, specErrata, uintnSize, numberOfAlgorithms … vendorInfoSize
+        let specification = FirmwareLog.specification + little(UInt32(0)) + [0, 2, 0, 2] + little(UInt32(digests.count)) + sizes.bytes + [0]
+        let zeros = [UInt8](repeating: 0, count: PCRBank.sha1.digestSize)
+        var log = little(UInt32(0)) + little(EventLog.EventType.noAction) + zeros + little(UInt32(specification.count)) + specification
+        log += little(UInt32(vpcr)) + little(eventType) + little(UInt32(digests.count))
+        for digest in digests { log += little(digest.hash.rawValue) + digest.digest }
+        return log + little(UInt32(data.count)) + data
+    }
+
+    private static func little(_ value: UInt16) -> [UInt8] { value.byteSwapped.wire }
+    private static func little(_ value: UInt32) -> [UInt8] { value.byteSwapped.wire }
+
+    /// The host's PCRs that logs say were measured into one of these vPCRs before anything else, with digests that are right.
+    static func values(in logs: [EventLog], of vpcrs: Set<Int>) -> PCRValues {
+        var begun: Set<Int> = []
+        for event in logs.lazy.flatMap(\.events) where event.isExtended && vpcrs.contains(event.pcr) && begun.insert(event.pcr).inserted {
+            guard event.data.starts(with: signature), event.isDigestOfData else { continue }
             var reader = WireReader(event.data[signature.count...])
             guard let selections: [PCRSelection] = try? reader.list(max: PCRSelection.listMax), let bytes = try? reader.sized16(),
                 reader.isAtEnd, let values = PCRValues(bytes, selections)

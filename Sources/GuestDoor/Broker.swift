@@ -71,6 +71,17 @@ final class Broker {
         }
     }
 
+    /// What is to be measured before the guest's TPM starts, says paratpm-policy.
+    func hostBinding() throws(IPCError) -> HostBindingCalls.Event.Reply {
+        guard let channel = channels[.policy] else { throw .disconnected }
+        do throws(IPCError) {
+            return try channel.call(HostBindingCalls.Event.self, Nothing())
+        } catch {
+            if case .status = error {} else { drop(.policy) }
+            throw error
+        }
+    }
+
     /// A platform signal to paratpm-pcr.
     func signal<C: Call>(_ call: C.Type, _ request: C.Request, change: UInt64) throws(IPCError) where C.Reply == Nothing {
         guard let channel = channels[.pcr] else { throw .disconnected }

@@ -17,6 +17,8 @@ final class RunningGuest {
     private(set) var proxy: ProxyProcess?
     private(set) var isPowered = false
     private var locality: UInt8 = 0
+    /// What this boot measures before anything else.
+    private var hostBinding = HostBindingCalls.Event.Reply.nothing
     private(set) var bufferSize = ProxyCalls.SetBufferSize.largest
     private var page: VPCRPage?
     /// The number of the last signal to paratpm-pcr. The beginning is random: another door of this guest has used other numbers.
@@ -109,7 +111,7 @@ final class RunningGuest {
         guard let proxy else { return }
         if bufferSize != ProxyCalls.SetBufferSize.largest { try tell(proxy, ProxyCalls.SetBufferSize.self, bufferSize) }
         if isPowered {
-            try tell(proxy, ProxyCalls.PowerOn.self, .init(startup: .none))
+            try tell(proxy, ProxyCalls.PowerOn.self, .init(startup: .none, hostEvents: hostBinding.log))
             log(.error, .guest, "the guest's sessions and loaded objects are lost; its TPM works again when it is started")
         }
         if let data { try attach(data, isRecovered: true) }
@@ -185,15 +187,32 @@ final class RunningGuest {
     func powerOn(_ startup: ProxyCalls.PowerOn.Request.Startup = .none) -> ControlResult {
         powerOff()
         do throws(IPCError) {
-            try tellPCRs(PCRCalls.PowerOn.self, Nothing())
+            hostBinding = try askHostBinding()
+            if let event = hostBinding.event {
+                try tellPCRs(PCRCalls.MeasuredPowerOn.self, event)
+            } else {
+                try tellPCRs(PCRCalls.PowerOn.self, Nothing())
+            }
             guard let proxy else { throw .disconnected }
-            _ = try proxy.call(ProxyCalls.PowerOn.self, .init(startup: startup))
+            _ = try proxy.call(ProxyCalls.PowerOn.self, .init(startup: startup, hostEvents: hostBinding.log))
             isPowered = true
             return .success
         } catch {
             log(.error, .guest, "the guest's power does not come on: \(text(error))")
             return .fail
         }
+    }
+
+    /// What paratpm-policy, which may be starting again, says of this boot. A guest whose policy cannot be asked does not start:
+    /// without its first event it could measure any host.
+    private func askHostBinding() throws(IPCError) -> HostBindingCalls.Event.Reply {
+        for _ in 0..<Self.signalAttempts {
+            do throws(IPCError) { return try broker.hostBinding() } catch {
+                if case .status(let status) = error, status != .unavailable { throw error }
+            }
+            if broker.isConnected(.policy) || !reconnect(.policy) { poll(nil, 0, Self.signalPause) }
+        }
+        throw .timeout
     }
 
     func powerOnAtStart() throws(Failure) {
@@ -246,7 +265,7 @@ final class RunningGuest {
         }
         throw .disconnected
     }
-    /// How often paratpm-pcr is tried while the hypervisor waits, and the milliseconds between.
+    /// How often a service is tried while the hypervisor waits, and the milliseconds between.
     private static let signalAttempts = 150
     private static let signalPause: Int32 = 20
 }

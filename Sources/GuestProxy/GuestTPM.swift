@@ -65,10 +65,11 @@ final class GuestTPM {
 
     // MARK: Power
 
-    func powerOn(_ startup: ProxyCalls.PowerOn.Request.Startup) -> CallStatus {
+    func powerOn(_ request: ProxyCalls.PowerOn.Request) -> CallStatus {
         prepare()
         if case .ready(let tpm) = condition {
             tpm.powerOn()
+            tpm.hostEvents = request.hostEvents
             if let problem = tpm.refreshCertificates() {
                 log(.warning, .proxy, "the guest's endorsement keys have not all their certificates: 0x\(String(problem.rawValue, radix: 16))")
             }
@@ -76,7 +77,7 @@ final class GuestTPM {
         isPowered = true
         lastCommand = 0
         let code: TPMRC
-        switch startup {
+        switch request.startup {
         case .none: return .ok
         case .clear: code = run(.startup, StartupType.clear)
         case .state: code = run(.startup, StartupType.state)

@@ -94,7 +94,7 @@ package final class Proxy {
             port.reply(port.useChannel(message))
             tpm.prepare()
         case ProxyCalls.PowerOn.number:
-            on(message) { (request: ProxyCalls.PowerOn.Request) in tpm.powerOn(request.startup) }
+            on(message) { (request: ProxyCalls.PowerOn.Request) in tpm.powerOn(request) }
         case ProxyCalls.PowerOff.number:
             on(message) { (request: ProxyCalls.PowerOff.Request) in tpm.powerOff(shutdown: request.shutdown) }
         case ProxyCalls.AttachData.number:

@@ -17,12 +17,15 @@ package struct GuestPolicy: Hashable, Sendable {
     package var localities = Localities.all
     /// The host's PCRs whose composite is measured into a vPCR at each start of the guest; none: no binding.
     package var hostBinding = HostPCRs.none
-    /// The host's PCRs that a deep quote may cover; none: no deep quotes.
+    /// The vPCR that they are measured into. Not one that a guest can reset.
+    package var hostBindingVPCR = 14
+    /// The host's PCRs that a deep quote covers; none: no deep quotes.
     package var deepQuotePCRs = HostPCRs(0...7)
     /// Who may be the guest's door.
     package var connect = AccessList.anybody
 
-    /// The built-in policy, in force where no file says otherwise: the whole TPM, and nothing that concerns the host.
+    /// The built-in policy, in force where no file says otherwise: the whole TPM, and of the host what its
+    /// firmware measured, in deep quotes.
     package static let builtIn = GuestPolicy()
 
     package init() {

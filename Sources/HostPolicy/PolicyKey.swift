@@ -22,6 +22,7 @@ package enum PolicyKey: String, CaseIterable, Sendable {
     case keyGenerationsPerMinute = "key-generations-per-minute"
     case localities
     case hostBinding = "host-binding-pcrs"
+    case hostBindingVPCR = "host-binding-vpcr"
     case deepQuotePCRs = "deep-quote-pcrs"
     case users
     case groups
@@ -30,7 +31,7 @@ package enum PolicyKey: String, CaseIterable, Sendable {
     package var enforcedBy: Role? {
         switch self {
         case .localities: .pcr
-        case .deepQuotePCRs: .policy
+        case .hostBinding, .hostBindingVPCR, .deepQuotePCRs: .policy
         // Every service checks it at each introduction.
         case .users, .groups: .policy
         default: nil
@@ -59,8 +60,9 @@ package enum PolicyKey: String, CaseIterable, Sendable {
         case .operationsPerSecond: "requests to the chip in a second; 0 is no limit"
         case .keyGenerationsPerMinute: "keys that the chip makes in a minute; 0 is no limit"
         case .localities: "localities that the guest's platform may claim"
-        case .hostBinding: "host PCRs whose composite is measured into the guest's vPCRs at each start"
-        case .deepQuotePCRs: "host PCRs that the guest may have in a deep quote"
+        case .hostBinding: "host PCRs that are measured into a vPCR of the guest before anything else, at each start"
+        case .hostBindingVPCR: "the vPCR that they are measured into"
+        case .deepQuotePCRs: "host PCRs that the guest's deep quotes cover; with none of them it has no deep quotes"
         case .users: "users who may run the guest's door; with groups empty too: any"
         case .groups: "groups whose members may run the guest's door"
         }
@@ -103,7 +105,12 @@ package struct PolicyNumber: Sendable {
         PolicyNumber(key: .weight, path: \.share.weight, range: 1...10_000),
         PolicyNumber(key: .operationsPerSecond, path: \.share.operationsPerSecond, range: 0...1_000_000),
         PolicyNumber(key: .keyGenerationsPerMinute, path: \.share.keyGenerationsPerMinute, range: 0...1_000_000),
+        // Those above can be reset.
+        PolicyNumber(key: .hostBindingVPCR, path: \.hostBindingVPCR, range: 0...15),
     ]
+
+    /// Those that are amounts of something.
+    package static var quotas: [PolicyNumber] { all.filter { $0.key != .hostBindingVPCR } }
 
     package static subscript(_ key: PolicyKey) -> PolicyNumber? { all.first { $0.key == key } }
 }

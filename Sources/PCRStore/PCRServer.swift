@@ -116,6 +116,7 @@ package final class PCRServer {
     private var platformRoutes: [Route<Connection>] {
         [
             platform(PCRCalls.PowerOn.self) { (pcrs, _) in pcrs.powerOn() },
+            platform(PCRCalls.MeasuredPowerOn.self) { (pcrs, event) in pcrs.powerOn(measuring: event) },
             platform(PCRCalls.HashStart.self, at: Self.dynamicLaunchLocality) { (pcrs, _) in pcrs.hashStart() },
             platform(PCRCalls.HashData.self) { (pcrs, data) in pcrs.hashData(data.bytes) },
             platform(PCRCalls.HashEnd.self) { (pcrs, _) in pcrs.hashEnd() },

@@ -37,7 +37,7 @@ struct GuestState: Sendable {
     init(_ pcrs: VirtualPCRs) { self.pcrs = pcrs }
 
     // Wire form: each side's last change, u8 launch, the banks, flag and what Shutdown(STATE) kept (u8 launch, u32 pcrUpdateCounter,
-    // the banks' values), flag and the saved contexts of a DRTM event.
+    // the banks' values), flag and the saved contexts of a DRTM event, flag and the first event.
 
     var remainder: [UInt8] {
         var writer = WireWriter(capacity: 96)
@@ -52,6 +52,8 @@ struct GuestState: Sendable {
         }
         writer.flag(pcrs.event != nil)
         for context in pcrs.event ?? [] { writer.sized16(context.saved) }
+        writer.flag(pcrs.firstEvent != nil)
+        if let event = pcrs.firstEvent { writer.value(event) }
         return writer.bytes
     }
 
@@ -75,6 +77,7 @@ struct GuestState: Sendable {
                 pcrs.event?.append(context)
             }
         }
+        if try reader.flag() { pcrs.firstEvent = try reader.value() }
         try reader.finish()
     }
 }

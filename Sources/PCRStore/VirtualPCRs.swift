@@ -10,6 +10,8 @@ package struct VirtualPCRs: Sendable {
     var event: [HashContext]? {
         didSet { values.hashing = event != nil }
     }
+    /// What this boot's Startup(CLEAR) extends before anything else.
+    var firstEvent: FirstEvent?
     /// How PCR 0 began in this boot.
     var launch: Launch = .normal
     /// What the last TPM2_Shutdown(STATE) kept.
@@ -46,12 +48,14 @@ package struct VirtualPCRs: Sendable {
 
     /// _TPM_Init (Part 3, 9.2): the values stay as they are until Startup says what becomes of them. The locality
     /// is the platform's own, and stays too.
-    package mutating func powerOn() {
+    /// - Parameter event: what the platform measures of itself.
+    package mutating func powerOn(measuring event: FirstEvent? = nil) {
         values.bootCount += 1
         values.generation += 1
         values.started = false
-        event = nil
+        self.event = nil
         launch = .normal
+        firstEvent = event
     }
 
     package mutating func setLocality(_ locality: UInt8) throws(TPMRC) {
@@ -113,6 +117,8 @@ package struct VirtualPCRs: Sendable {
         kept = nil
         self.launch = launch
         values.started = true
+        if !state, let firstEvent { change(Int(firstEvent.pcr), by: firstEvent.digests) }
+        firstEvent = nil
     }
 
     /// A Resume needs what Shutdown(STATE) kept, and the same H-CRTM and locality as the boot before.

@@ -9,33 +9,39 @@ import SystemMap
 import TPMWire
 import Wire
 
-/// What the policy says of a guest's deep quotes.
-package struct DeepQuoteRule: Sendable, Equatable {
-    package var isAllowed = true
-    /// The host's PCRs that are quoted.
-    package var hostPCRs = [PCRSelection(.sha256, pcrs: 0...7)]
-    /// How many a guest may have one right behind the other, and how many in a minute.
-    package var burst = 20
-    package var perMinute = 60
-    package init() {}
+/// What the policy says of a guest and its host.
+package struct HostRule: Sendable, Equatable {
+    /// The host's PCRs that deep quotes are over; none: no deep quotes.
+    let quoted: [PCRSelection]
+    /// The host's PCRs that are measured at each start; none: nothing is.
+    let measured: [PCRSelection]
+    /// The vPCR that they are measured into.
+    let vpcr: UInt8
 
-    /// As the administrator's policy has it.
-    init(_ policy: GuestPolicy) {
-        isAllowed = !policy.deepQuotePCRs.isEmpty
-        hostPCRs = [PCRSelection(.sha256, pcrs: policy.deepQuotePCRs.numbers)]
+    /// The PCRs' SHA-256 bank, which every chip has.
+    package init(_ policy: GuestPolicy) {
+        func selections(_ pcrs: HostPCRs) -> [PCRSelection] { pcrs.isEmpty ? [] : [PCRSelection(.sha256, pcrs: pcrs.numbers)] }
+        quoted = selections(policy.deepQuotePCRs)
+        measured = selections(policy.hostBinding)
+        vpcr = UInt8(clamping: policy.hostBindingVPCR)
     }
+
+    /// Deep quotes that a guest may have right behind each other, and in a minute.
+    package static let burst = 20
+    package static let perMinute = 60
 }
 
 package final class DeepQuotes {
     private let vpcrs: VPCRReader
     private let device: HostKeys
     /// The rule for each guest, as the policy in force has it.
-    package var rule: (KnownGuest) -> DeepQuoteRule = { _ in DeepQuoteRule() }
+    private let rule: (KnownGuest) -> HostRule
     private var rates: [GuestID: Allowance] = [:]
     private static let guestsMax = 4096
 
-    package init(_ instance: Instance, _ vpcrs: VPCRReader) {
+    package init(_ instance: Instance, _ vpcrs: VPCRReader, rule: @escaping (KnownGuest) -> HostRule) {
         self.vpcrs = vpcrs
+        self.rule = rule
         device = HostKeys(instance)
     }
 
@@ -43,15 +49,15 @@ package final class DeepQuotes {
     package func quote(_ request: [UInt8], for guest: KnownGuest) throws(CallStatus) -> [UInt8] {
         guard let request = try? DeepQuoteRequest(request) else { throw CallStatus(rawValue: TPMRC.value.rawValue) }
         let rule = rule(guest)
-        guard rule.isAllowed else {
+        guard !rule.quoted.isEmpty else {
             note("the policy does not allow guest \(guest.name) a deep quote", guest.id)
             throw CallStatus(rawValue: TPMRC.disabled.rawValue)
         }
-        guard spend(guest.id, rule) else {
-            note("guest \(guest.name) asks for more than \(rule.perMinute) deep quotes in a minute", guest.id)
+        guard spend(guest.id) else {
+            note("guest \(guest.name) asks for more than \(HostRule.perMinute) deep quotes in a minute", guest.id)
             throw CallStatus(rawValue: TPMRC.retry.rawValue)
         }
-        do throws(CallStatus) { return try compose(request, guest.id, rule) } catch {
+        do throws(CallStatus) { return try compose(request, guest.id, rule.quoted) } catch {
             if error.rawValue == TPMRC.disabled.rawValue {
                 note("there is no deep quote for guest \(guest.name): the host has no identity yet (paratpmctl host init)", guest.id)
             }
@@ -60,16 +66,28 @@ package final class DeepQuotes {
     }
 
     /// What an administrator asks for.
-    package func quote(_ request: [UInt8], of guest: GuestID) throws(CallStatus) -> [UInt8] {
+    package func quote(_ request: [UInt8], of guest: KnownGuest) throws(CallStatus) -> [UInt8] {
         guard let request = try? DeepQuoteRequest(request) else { throw .malformed }
-        return try compose(request, guest, DeepQuoteRule())
+        let allowed = rule(guest).quoted
+        return try compose(request, guest.id, allowed.isEmpty ? HostRule(.builtIn).quoted : allowed)
     }
 
-    private func compose(_ request: DeepQuoteRequest, _ guest: GuestID, _ rule: DeepQuoteRule) throws(CallStatus) -> [UInt8] {
+    /// What is measured into the guest's vPCRs before its TPM starts.
+    package func firstEvent(of guest: KnownGuest) throws(CallStatus) -> HostBindingCalls.Event.Reply {
+        let rule = rule(guest)
+        guard !rule.measured.isEmpty else { return .nothing }
+        var values: [UInt8] = []
+        for selection in rule.measured { values += try device.ask(HostCalls.ReadPCRs.self, selection).bytes }
+        let data = HostBinding.data(rule.measured, values)
+        return HostBindingCalls.Event.Reply(
+            event: .init(pcr: rule.vpcr, digests: HostBinding.digests(of: data)), log: HostBinding.log(vpcr: Int(rule.vpcr), data: data))
+    }
+
+    private func compose(_ request: DeepQuoteRequest, _ guest: GuestID, _ quoted: [PCRSelection]) throws(CallStatus) -> [UInt8] {
         let (values, bootCount) = try vpcrs.snapshot(guest, request.selection)
-        let quote = try device.quote(.init(
+        let quote = try device.ask(HostCalls.Quote.self, .init(
             qualifyingData: DeepQuote.qualifyingData(guest: guest.bytes, request: request, values: values, bootCount: bootCount),
-            selection: rule.hostPCRs))
+            selection: quoted))
         let bundle = DeepQuote(
             request: request, guest: guest.bytes, bootCount: bootCount, values: values, hostValues: quote.values,
             statement: quote.statement, signature: quote.signature.wire, attestationKey: quote.attestationKey.wire,
@@ -88,12 +106,12 @@ package final class DeepQuotes {
         var notedAt: Int?
     }
 
-    private func spend(_ guest: GuestID, _ rule: DeepQuoteRule) -> Bool {
+    private func spend(_ guest: GuestID) -> Bool {
         let now = milliseconds()
-        var allowance = allowance(guest, rule, now)
-        let earned = (now - allowance.at) * rule.perMinute / 60_000
+        var allowance = allowance(guest, now)
+        let earned = (now - allowance.at) * HostRule.perMinute / 60_000
         if earned > 0 {
-            allowance.left = min(rule.burst, allowance.left + earned)
+            allowance.left = min(HostRule.burst, allowance.left + earned)
             allowance.at = now
         }
         let isGranted = allowance.left > 0
@@ -102,17 +120,17 @@ package final class DeepQuotes {
         return isGranted
     }
 
-    private func allowance(_ guest: GuestID, _ rule: DeepQuoteRule, _ now: Int) -> Allowance {
+    private func allowance(_ guest: GuestID, _ now: Int) -> Allowance {
         if let known = rates[guest] { return known }
         // One that has not asked for a minute starts as anew.
         if rates.count >= Self.guestsMax { rates = rates.filter { now - $0.value.at < 60_000 } }
-        return Allowance(left: rule.burst, at: now)
+        return Allowance(left: HostRule.burst, at: now)
     }
 
     /// A guest that asks again and again shall not fill the log.
     private func note(_ why: String, _ guest: GuestID) {
         let now = milliseconds()
-        var allowance = allowance(guest, DeepQuoteRule(), now)
+        var allowance = allowance(guest, now)
         if let last = allowance.notedAt, now - last < 10_000 { return }
         allowance.notedAt = now
         rates[guest] = allowance
@@ -126,7 +144,7 @@ package final class DeepQuotes {
     }
 }
 
-/// paratpm-policy's way to the host's attestation key.
+/// paratpm-policy's way to the host's keys and PCRs.
 private final class HostKeys {
     /// Seconds that paratpm-device, which may wait for RSA key generation on a slow chip, may take.
     private static let patience = 300
@@ -136,17 +154,17 @@ private final class HostKeys {
     init(_ instance: Instance) { path = instance.socket(.device) }
 
     /// Asks; and once more on a new connection, in case paratpm-device was restarted since the last time.
-    func quote(_ request: HostCalls.Quote.Request) throws(CallStatus) -> HostCalls.Quote.Reply {
-        if channel != nil, let reply = try attempt(request) { return reply }
+    func ask<C: Call>(_ call: C.Type, _ request: C.Request) throws(CallStatus) -> C.Reply {
+        if channel != nil, let reply = try attempt(call, request) { return reply }
         channel = try? Channel.connect(path, timeout: Self.patience)
-        guard let reply = try attempt(request) else { throw .unavailable }
+        guard let reply = try attempt(call, request) else { throw .unavailable }
         return reply
     }
 
     /// nil: the connection is of no more use.
-    private func attempt(_ request: HostCalls.Quote.Request) throws(CallStatus) -> HostCalls.Quote.Reply? {
+    private func attempt<C: Call>(_ call: C.Type, _ request: C.Request) throws(CallStatus) -> C.Reply? {
         do throws(IPCError) {
-            return try channel?.call(HostCalls.Quote.self, request)
+            return try channel?.call(call, request)
         } catch {
             if case .status(let status) = error { throw status }
             // A late reply must not answer a later question.

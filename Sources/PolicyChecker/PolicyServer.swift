@@ -24,8 +24,7 @@ package final class PolicyServer {
         book = policy
         self.gate = gate
         vpcrs = VPCRReader(instance)
-        deepQuotes = DeepQuotes(instance, vpcrs)
-        deepQuotes.rule = { DeepQuoteRule(policy.policy(of: $0.name)) }
+        deepQuotes = DeepQuotes(instance, vpcrs) { HostRule(policy.policy(of: $0.name)) }
         gatekeeper = Gatekeeper(keys: gate.keys, twins: gate.chip, vpcrs: vpcrs)
     }
 
@@ -46,9 +45,12 @@ package final class PolicyServer {
                 .on(DeepQuoteCalls.Own.self) { [self] (request, proxy: Connection) throws(CallStatus) in
                     Blob(try deepQuotes.quote(request.bytes, for: try proxy.knownGuest()))
                 },
+                .on(HostBindingCalls.Event.self) { [self] (_, door: Connection) throws(CallStatus) in
+                    try deepQuotes.firstEvent(of: try door.knownGuest())
+                },
                 .on(DeepQuoteCalls.OfGuest.self) { [self] (request, _: Connection) throws(CallStatus) in
                     guard let guest = GuestID(request.guest) else { throw .malformed }
-                    return Blob(try deepQuotes.quote(request.request, of: guest))
+                    return Blob(try deepQuotes.quote(request.request, of: KnownGuest(id: guest, name: request.name)))
                 },
             ] + gateRoutes + [
                 .on(StatusCall.self) { (_, _: Connection) in StatusReport([("sessions", "kept by the guests' proxies")]) },

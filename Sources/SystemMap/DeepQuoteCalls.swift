@@ -16,25 +16,30 @@ package enum DeepQuoteCalls {
         package typealias Reply = Blob
     }
 
-    /// The host's administrator asks for a guest. Nothing but the host's own identity limits that.
+    /// The host's administrator asks for a guest, whatever that guest may have for itself.
     package enum OfGuest: Call {
         package static let number: UInt16 = 97
         package static let callers: Caller = [.admin]
         package static let repeatable = true
         package struct Request: WireCodable, Sendable {
             package var guest: [UInt8]
+            package var name: GuestName
             /// DeepQuoteRequest
             package var request: [UInt8]
-            package init(guest: [UInt8], request: [UInt8]) {
+            package init(guest: [UInt8], name: GuestName, request: [UInt8]) {
                 self.guest = guest
+                self.name = name
                 self.request = request
             }
             package init(from reader: inout WireReader) throws(WireError) {
                 guest = try reader.bytes(GuestID.size)
+                guard let name = GuestName(try reader.text(max: 63)) else { throw .invalid(0) }
+                self.name = name
                 request = try reader.sized16(max: 256)
             }
             package func encode(to writer: inout WireWriter) {
                 writer.raw(guest)
+                writer.sized16(Array(name.text.utf8))
                 writer.sized16(request)
             }
         }

@@ -1,5 +1,6 @@
 // What a door tells its proxy, over the socket pair the proxy is born with. The proxy answers each call; it never calls.
 import IPC
+import TPMWire
 import Wire
 
 package enum ProxyCalls {
@@ -29,12 +30,21 @@ package enum ProxyCalls {
             /// Do TPM2_Startup(CLEAR) or (STATE) on the guest's behalf.
             package var startup: Startup
             package enum Startup: UInt8, Sendable { case none = 0, clear = 1, state = 2 }
-            package init(startup: Startup) { self.startup = startup }
+            /// The event log of what is measured before the guest's firmware runs; empty: nothing is.
+            package var hostEvents: [UInt8]
+            package init(startup: Startup, hostEvents: [UInt8] = []) {
+                self.startup = startup
+                self.hostEvents = hostEvents
+            }
             package init(from reader: inout WireReader) throws(WireError) {
                 guard let startup = Startup(rawValue: try reader.u8()) else { throw .invalid(0) }
                 self.startup = startup
+                hostEvents = try reader.sized16(max: NVPublic.dataMax)
             }
-            package func encode(to writer: inout WireWriter) { writer.u8(startup.rawValue) }
+            package func encode(to writer: inout WireWriter) {
+                writer.u8(startup.rawValue)
+                writer.sized16(hostEvents)
+            }
         }
         package typealias Reply = Nothing
     }

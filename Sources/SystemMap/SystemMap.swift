@@ -8,7 +8,8 @@
 //
 // Calls go down only, so they cannot deadlock. Interfaces: DeviceCalls.swift, PCRCalls.swift, PolicyCalls.swift; what
 // paratpm-device carries for paratpm-policy: CarryCalls.swift, and does with the host's own keys: HostCalls.swift and
-// BindingCalls.swift; deep quotes: DeepQuoteCalls.swift; between the door and its own proxy: ProxyCalls.swift; the introduction
+// BindingCalls.swift; deep quotes: DeepQuoteCalls.swift; the host as a guest's first event:
+// HostBindingCalls.swift; between the door and its own proxy: ProxyCalls.swift; the introduction
 // that they share: Introduction.swift.
 
 /// The processes of paratpm.

@@ -27,7 +27,7 @@ struct Quote: ParsableCommand {
         let guest = try instance.guest(name)
         let request = try DeepQuoteRequest(nonce: nonce.bytes, pcrs: pcrs)
         let bundle = try instance.ask(
-            .policy, DeepQuoteCalls.OfGuest.self, .init(guest: guest.bytes, request: request.bytes),
+            .policy, DeepQuoteCalls.OfGuest.self, .init(guest: guest.bytes, name: name, request: request.bytes),
             explained: [
                 CallStatus(rawValue: TPMRC.disabled.rawValue): "the host has no identity yet: paratpmctl host init makes it",
                 CallStatus(rawValue: TPMRC.initialize.rawValue): "\(name) is not started",

@@ -63,7 +63,7 @@ extension Policy {
 
         private func lines(_ effective: EffectivePolicy) throws(Failure) -> [String] {
             let policy = effective.policy
-            if what == "quota" || what == "quotas" { return PolicyNumber.all.map { explain($0.key, effective) } }
+            if what == "quota" || what == "quotas" { return PolicyNumber.quotas.map { explain($0.key, effective) } }
             if let key = PolicyKey(rawValue: what) { return [explain(key, effective)] }
             if let code = PolicyWords.command(what) {
                 return [verdict(policy.commands.contains(code), .commands, .deniedCommands, effective, PolicyWords.requiredCommands.contains(code))]

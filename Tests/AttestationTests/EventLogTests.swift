@@ -150,6 +150,13 @@ private func extended(_ bank: PCRBank, _ digests: [UInt8]..., from first: UInt8 
                 host.bundle(evidence, request, guest: [UInt8](repeating: 1, count: 32), values: values).bytes, evidence: evidence.bytes, trust: .given)
         }
         #expect(try verify(host, EventLog(bytes)).proved.last?.statement == "begins with the host's PCRs sha256:0,7")
+        #expect(try verify(host, EventLog(HostBinding.log(vpcr: 14, data: event))).holds)
+        // What comes later in that vPCR is the guest's own word.
+        let late = try verify(host, EventLog(agileHeader + agile(14, 4, [0, 0, 0, 0]) + agile(14, HostBinding.eventType, event)))
+        #expect(late.holds && late.proved.last?.statement.contains("begins") == false)
+        // So is what stands in a vPCR that was not quoted.
+        let unquoted = try verify(host, EventLog(agileHeader + agile(13, HostBinding.eventType, event) + agile(14, 4, [0, 0, 0, 0])))
+        #expect(unquoted.holds && unquoted.proved.last?.statement.contains("begins") == false)
         let other = HostBinding.data(host.selection, [UInt8](repeating: 5, count: 64))
         #expect(try verify(host, EventLog(agileHeader + agile(14, 1, other))).broken?.name == .eventLog)
     }

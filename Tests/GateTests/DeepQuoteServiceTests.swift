@@ -2,6 +2,7 @@
 import Attestation
 import CryptoBase
 import GuestIdentity
+import HostPolicy
 import IPC
 import RunningService
 import SystemMap
@@ -41,6 +42,14 @@ private let time: Int64 = 1_795_392_000
         return verifier.verify(bundle, evidence: evidence, trust: .given)
     }
 
+    /// Deep quotes under another policy than the built-in one.
+    private func quotes(_ change: (inout GuestPolicy) -> Void) -> DeepQuotes {
+        var policy = GuestPolicy.builtIn
+        change(&policy)
+        let rule = HostRule(policy)
+        return DeepQuotes(bench.directory.instance, VPCRReader(bench.directory.instance)) { _ in rule }
+    }
+
     @Test func aProxyGetsWhatItsGuestsVPCRsAre() throws {
         let proxy = try guest.proxy(.policy).channel
         let before = try proxy.call(DeepQuoteCalls.Own.self, request).bytes
@@ -57,7 +66,7 @@ private let time: Int64 = 1_795_392_000
         let proxy = try guest.proxy(.policy).channel
         #expect(!verify(try proxy.call(DeepQuoteCalls.Own.self, request).bytes, guest: other.id).holds)
         #expect(throws: IPCError.status(.notPermitted)) {
-            try proxy.call(DeepQuoteCalls.OfGuest.self, .init(guest: other.id.bytes, request: try request.bytes))
+            try proxy.call(DeepQuoteCalls.OfGuest.self, .init(guest: other.id.bytes, name: other.name, request: try request.bytes))
         }
         // With the genuine statement it cannot claim other values, another nonce or another boot.
         let genuine = try DeepQuote(try proxy.call(DeepQuoteCalls.Own.self, request).bytes)
@@ -80,12 +89,12 @@ private let time: Int64 = 1_795_392_000
 
     @Test func theAdministratorAsksForAGuest() throws {
         let admin = try bench.directory.connect(.policy)
-        let bundle = try admin.call(DeepQuoteCalls.OfGuest.self, .init(guest: guest.id.bytes, request: try request.bytes)).bytes
+        let bundle = try admin.call(DeepQuoteCalls.OfGuest.self, .init(guest: guest.id.bytes, name: guest.name, request: try request.bytes)).bytes
         #expect(verify(bundle, guest: guest.id).holds)
         #expect(throws: IPCError.status(.notPermitted)) { try admin.call(DeepQuoteCalls.Own.self, request) }
         let unknown = [UInt8](repeating: 0, count: 32)
         #expect(throws: IPCError.status(.unavailable)) {
-            try admin.call(DeepQuoteCalls.OfGuest.self, .init(guest: unknown, request: try request.bytes))
+            try admin.call(DeepQuoteCalls.OfGuest.self, .init(guest: unknown, name: guest.name, request: try request.bytes))
         }
     }
 
@@ -109,7 +118,7 @@ private let time: Int64 = 1_795_392_000
     @Test func aFloodIsSlowedDownAndAnotherGuestIsNot() throws {
         let proxy = try guest.proxy(.policy).channel
         var refused = 0
-        for _ in 0..<DeepQuoteRule().burst + 5 {
+        for _ in 0..<HostRule.burst + 5 {
             do throws(IPCError) { _ = try proxy.call(DeepQuoteCalls.Own.self, try! request) } catch {
                 #expect(error == .status(CallStatus(rawValue: TPMRC.retry.rawValue)))
                 refused += 1
@@ -123,14 +132,33 @@ private let time: Int64 = 1_795_392_000
     }
 
     @Test func aGuestThatMayNotHasNone() throws {
-        let quotes = DeepQuotes(bench.directory.instance, VPCRReader(bench.directory.instance))
-        quotes.rule = { _ in
-            var rule = DeepQuoteRule()
-            rule.isAllowed = false
-            return rule
-        }
+        let quotes = quotes { $0.deepQuotePCRs = .none }
         let known = KnownGuest(id: guest.id, name: guest.name)
         #expect(throws: CallStatus(rawValue: TPMRC.disabled.rawValue)) { try quotes.quote(try request.bytes, for: known) }
+    }
+
+    @Test func whatTheHostIsIsMeasuredBeforeAnythingElse() throws {
+        let known = KnownGuest(id: guest.id, name: guest.name)
+        #expect(try quotes { _ in }.firstEvent(of: known).event == nil)
+        let event = try quotes { $0.hostBinding = HostPCRs([0, 7]) }.firstEvent(of: known)
+        let door = try guest.door(.pcr)
+        let first = try #require(event.event)
+        _ = try door.call(PCRCalls.MeasuredPowerOn.self, first)
+        _ = try pcrs.call(PCRCalls.Startup.self, .init(state: false))
+        let request = Blob(try DeepQuoteRequest(nonce: nonce, pcrs: PCRChoice("sha256:14+sha384:14")).bytes)
+        let bundle = try guest.proxy(.policy).channel.call(DeepQuoteCalls.Own.self, request).bytes
+        var verifier = DeepQuoteVerifier(nonce: nonce, time: time)
+        verifier.eventLogs = [try EventLog(event.log)]
+        let report = verifier.verify(bundle, evidence: evidence, trust: .given)
+        #expect(report.broken == nil)
+        #expect(report.proved.last?.statement == "begins with the host's PCRs sha256:0,7")
+        // Once for each boot, and only as a door says.
+        _ = try door.call(PCRCalls.PowerOn.self, Nothing())
+        _ = try pcrs.call(PCRCalls.Startup.self, .init(state: false))
+        let next = verifier.verify(try guest.proxy(.policy).channel.call(DeepQuoteCalls.Own.self, request).bytes, evidence: evidence, trust: .given)
+        #expect(next.guestPCRs[PCRIndex(.sha256, 14)] == [UInt8](repeating: 0, count: 32))
+        #expect(throws: IPCError.status(.notPermitted)) { try pcrs.call(PCRCalls.MeasuredPowerOn.self, first) }
+        #expect(try guest.door(.policy).call(HostBindingCalls.Event.self, Nothing()).event == nil)
     }
 
     @Test func withoutAnIdentityThereIsNoQuote() throws {

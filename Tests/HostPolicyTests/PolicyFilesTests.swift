@@ -77,6 +77,7 @@ private func guest(_ name: String) -> GuestName { GuestName(name)! }
             key-generations-per-minute = 9
             localities = [0, 4]
             host-binding-pcrs = [0, 1]
+            host-binding-vpcr = 10
             deep-quote-pcrs = [7]
             users = ["root", 1000]
             groups = [36]
@@ -84,7 +85,7 @@ private func guest(_ name: String) -> GuestName { GuestName(name)! }
         #expect(policy.commands == PolicyWords.requiredCommands.union([.quote]))
         #expect(policy.algorithms == [.rsa])
         #expect(policy.curves == [.p384] && policy.rsaBits == [2048, 3072] && policy.aesBits == [256])
-        #expect(PolicyNumber.all.map { policy[keyPath: $0.path] } == Array(1...9))
+        #expect(PolicyNumber.all.map { policy[keyPath: $0.path] } == Array(1...10))
         #expect(policy.localities.numbers == [0, 4])
         #expect(policy.hostBinding.numbers == [0, 1] && policy.deepQuotePCRs.numbers == [7])
         #expect(policy.connect == AccessList(users: [0, 1000], groups: [36]))

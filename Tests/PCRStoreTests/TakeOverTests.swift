@@ -1,5 +1,6 @@
 // paratpm-pcr dies and comes back: what the service manager kept is what the next one begins with.
 import CSystem
+import CryptoBase
 import Glibc
 import IPC
 @testable import PCRStore
@@ -111,6 +112,23 @@ private let startup = PCRCalls.Startup.Request(state: false)
         #expect(c.page.read() == values)
         _ = try c.proxy.call(PCRCalls.Extend.self, request, change: 7)
         #expect(c.page.read()?.updateCounter == values.updateCounter + 1)
+    }
+
+    @Test func whatABootMeasuresFirstIsMeasuredByWhoeverStartsIt() throws {
+        let pcrs = try ManagedPCRs()
+        let guest = try pcrs.directory.addGuest("one")
+        var c = try Connections(guest)
+        _ = try c.door.call(PCRCalls.MeasuredPowerOn.self, FirstEvent(pcr: 14, digests: [ones]), change: 1)
+        try pcrs.restart()
+        c = try Connections(guest)
+        _ = try c.door.call(PCRCalls.MeasuredPowerOn.self, FirstEvent(pcr: 14, digests: [ones]), change: 1)
+        _ = try c.proxy.call(PCRCalls.Startup.self, startup)
+        let measured = try #require(c.page.read()).digest(.sha256, 14)
+        #expect(measured == digest(.sha256, [UInt8](repeating: 0, count: 32) + ones.digest))
+        // A boot that measures nothing measures nothing.
+        _ = try c.door.call(PCRCalls.PowerOn.self, Nothing())
+        _ = try c.proxy.call(PCRCalls.Startup.self, startup)
+        #expect(c.page.read()?.digest(.sha256, 14) == [UInt8](repeating: 0, count: 32))
     }
 
     @Test func aRefusalIsRepeatedToo() throws {

@@ -1,4 +1,5 @@
-// The two NV indices by which a guest gets a deep quote with stock tools (docs/attestation.md). They are there without being
+// The NV indices by which a guest gets deep quotes with stock tools, and the event log of what its host measured
+// (docs/attestation.md). They are there without being
 // defined, are in no list, take no space and do not outlast the power.
 import TPMCrypto
 import TPMWire
@@ -10,6 +11,8 @@ package enum DeepQuoteIndex {
     package static let request = TPMHandle(0x010A_5000)
     /// Read: the bundle.
     package static let bundle = TPMHandle(0x010A_5001)
+    /// Read: the event log that begins with the host's PCRs.
+    package static let hostEvents = TPMHandle(0x010A_5002)
 
     /// Bytes that can be written.
     fileprivate static let requestSize: UInt16 = 128
@@ -28,11 +31,14 @@ extension VirtualTPM {
         case DeepQuoteIndex.request:
             let attributes = DeepQuoteIndex.attributes.union([.authWrite, .ownerWrite, .ppWrite, .written])
             return deepQuoteIndex(handle, attributes, [UInt8](repeating: 0, count: Int(DeepQuoteIndex.requestSize)))
-        case DeepQuoteIndex.bundle:
-            let bundle = volatile.deepQuote
-            return deepQuoteIndex(handle, bundle.isEmpty ? DeepQuoteIndex.attributes : DeepQuoteIndex.attributes.union(.written), bundle)
+        case DeepQuoteIndex.bundle: return readableIndex(handle, volatile.deepQuote)
+        case DeepQuoteIndex.hostEvents: return readableIndex(handle, hostEvents)
         default: return nil
         }
+    }
+
+    private func readableIndex(_ handle: TPMHandle, _ data: [UInt8]) -> NVIndex {
+        deepQuoteIndex(handle, data.isEmpty ? DeepQuoteIndex.attributes : DeepQuoteIndex.attributes.union(.written), data)
     }
 
     private func deepQuoteIndex(_ handle: TPMHandle, _ attributes: NVAttributes, _ data: [UInt8]) -> NVIndex {

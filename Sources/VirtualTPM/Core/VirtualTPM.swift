@@ -11,6 +11,8 @@ package final class VirtualTPM {
     let clockService: any ClockService
     /// nil: nobody vouches for this TPM.
     package var host: (any HostService)?
+    /// The event log of what the host measured before this boot; empty: nothing.
+    package var hostEvents: [UInt8] = []
     let limits: Limits
 
     /// Keys of the proxy's own encryption, derived from the guest's secret.

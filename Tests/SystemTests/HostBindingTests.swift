@@ -1,0 +1,115 @@
+// Guests whose policy has the host measured into them, and guests whose policy denies deep quotes.
+import Foundation
+import Testing
+import TPMCrypto
+import TPMWire
+import Wire
+
+@Suite(.serialized) struct HostBindingTests {
+    /// A chip that stays, so that its PCRs can change between two runs of the broker.
+    private let chip: Emulator
+    private let broker: Broker
+
+    init() throws {
+        chip = try Emulator(nil)
+        broker = try Broker(chip: "stream:" + chip.dataSocket)
+        #expect(try control("host", "init").status == 0)
+    }
+
+    private func control(_ arguments: String...) throws -> (status: Int32, output: String) {
+        try run(Programs.path("paratpmctl"), arguments + ["--dir", broker.directory.path])
+    }
+
+    /// The broker's standard policy, in force at once.
+    private func apply(_ policy: String) throws {
+        let directory = broker.directory.path + "/policy.d"
+        try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
+        try "[profile.default]\n\(policy)\n".write(toFile: directory + "/test.toml", atomically: true, encoding: .utf8)
+        let reloaded = try control("policy", "reload")
+        #expect(reloaded.status == 0, "\(reloaded.output)")
+    }
+
+    private func readNV(_ index: UInt32, _ tpm: TPMConnection) throws -> [UInt8] {
+        var reader = WireReader(try tpm.run(.nvReadPublic, [TPMHandle(index)]).parameters)
+        let size = try reader.value(Sized<NVPublic>.self).value.dataSize
+        let read = try tpm.run(.nvRead, [TPMHandle(index), TPMHandle(index)], passwords: [[]]) {
+            $0.u16(size)
+            $0.u16(0)
+        }
+        #expect(read.code == .success)
+        return Array(read.parameters.dropFirst(2))
+    }
+
+    private func request(_ pcrs: [Int], _ tpm: TPMConnection) throws -> TPMRC {
+        let request = TPMHandle(0x010A_5000)
+        return try tpm.run(.nvWrite, [request, request], passwords: [[]]) {
+            $0.sized16(WireWriter.bytes {
+                $0.sized16([0xAB])
+                $0.list([PCRSelection(.sha256, pcrs: pcrs)])
+            })
+            $0.u16(0)
+        }.code
+    }
+
+    @Test func theHostIsTheFirstEventOfEachBootAndTheVerifierReadsIt() throws {
+        try apply("host-binding-pcrs = [0, 7]\nhost-binding-vpcr = 13")
+        let guest = try Emulator(broker)
+        var tpm = try guest.connect()
+        let first = try tpm.readPCR(13)
+        #expect(first != [UInt8](repeating: 0, count: 32))
+        #expect(try request([12, 13], tpm) == .success)
+        let files = broker.directory.path
+        try Data(try readNV(0x010A_5001, tpm)).write(to: URL(fileURLWithPath: files + "/bundle"))
+        try Data(try readNV(0x010A_5002, tpm)).write(to: URL(fileURLWithPath: files + "/log"))
+        _ = try control("host", "enrol", "--out", files + "/evidence")
+        let verified = try run(Programs.path("paratpmctl"), [
+            "attest", "verify", files + "/bundle", "--nonce", "ab", "--host-evidence", files + "/evidence", "--event-log", files + "/log",
+        ])
+        #expect(verified.status == 0 && verified.output.contains("event log: begins with the host's PCRs sha256:0,7"), "\(verified.output)")
+
+        try guest.restart()
+        tpm = try guest.connect()
+        #expect(try tpm.readPCR(13) == first, "the same host")
+        // What is sealed to the vPCR on this host …
+        let policy = try sealingPolicy(tpm)
+        guest.child.stop()
+        broker.child.stop()
+        #expect(try chip.connect().extendPCR(7, [TaggedDigest(.sha256, digest(.sha256, [7]))]) == .success)
+        try broker.restart()
+        try guest.startAgain()
+        tpm = try guest.connect()
+        #expect(try tpm.readPCR(13) != first, "the host booted otherwise")
+        #expect(try sealingPolicy(tpm) != policy, "… does not open on another")
+    }
+
+    /// The digest of a PolicyPCR over vPCR 13 as it is.
+    private func sealingPolicy(_ tpm: TPMConnection) throws -> [UInt8] {
+        let started = try tpm.run(.startAuthSession, [.null, .null]) {
+            $0.sized16([UInt8](repeating: 1, count: 16))
+            $0.sized16([])
+            $0.u8(1)
+            SymmetricDefinition.null.encode(to: &$0)
+            $0.value(HashAlgorithm.sha256)
+        }
+        let session = try #require(started.handle)
+        #expect(try tpm.run(.policyPCR, [session]) {
+            $0.sized16([])
+            $0.list([PCRSelection(.sha256, pcrs: [13])])
+        }.code == .success)
+        let digest = try tpm.run(.policyGetDigest, [session]).parameters
+        _ = try tpm.run(.flushContext) { $0.value(session) }
+        return digest
+    }
+
+    @Test func aGuestThatMayNotGetsNoDeepQuoteAndTheLogSaysWhy() throws {
+        let guest = try Emulator(broker)
+        let tpm = try guest.connect()
+        #expect(try request([0], tpm) == .success)
+        #expect(try tpm.run(.nvReadPublic, [TPMHandle(0x010A_5002)]).code == .success)
+        try apply("deep-quote-pcrs = []")
+        #expect(try request([0], tpm) == .disabled)
+        #expect(broker.child.log.contains("the policy does not allow guest"), "\(broker.child.log)")
+        try apply("deep-quote-pcrs = [0]")
+        #expect(try request([0], tpm) == .success)
+    }
+}
