@@ -84,6 +84,8 @@ package final class Server<C: Connection> {
     private let farewell: (C) -> Void
     private var clients: [Client] = []
     private var watches: [(Descriptor, () -> Bool)] = []
+    /// The listener, the watches, the clients; made anew after one of them came or went.
+    private var polled: [pollfd] = []
 
     /// - Parameters:
     ///   - listener: a listening SOCK_SEQPACKET socket.
@@ -103,11 +105,13 @@ package final class Server<C: Connection> {
     /// Calls `ready` whenever the descriptor is readable; false from it ends the loop (a signal to stop, for example).
     package func watch(_ descriptor: Descriptor, _ ready: @escaping () -> Bool) {
         watches.append((descriptor, ready))
+        polled = []
     }
 
     /// Adds a connection that exists already.
     package func adopt(_ descriptor: Descriptor, _ connection: C) {
         clients.append(Client(channel: Channel(descriptor), connection: connection))
+        polled = []
     }
 
     /// Serves until a watch says stop.
@@ -117,22 +121,31 @@ package final class Server<C: Connection> {
 
     /// One turn of the loop; `timeout` in milliseconds, -1 waits for ever. False: stop.
     package func round(timeout: Int32) -> Bool {
-        let events = Int16(POLLIN)
-        var polled = [pollfd(fd: listener.raw, events: events, revents: 0)]
-        polled += watches.map { pollfd(fd: $0.0.raw, events: events, revents: 0) }
-        polled += clients.map { pollfd(fd: $0.channel.descriptor.raw, events: events, revents: 0) }
+        if polled.isEmpty { polled = waitingFor() }
         guard poll(&polled, nfds_t(polled.count), timeout) >= 0 else { return errno == EINTR }
-        for (i, watch) in watches.enumerated() where polled[1 + i].revents != 0 {
+        // Watches and clients that come meanwhile stand behind these, and wait for the next round.
+        let ready = polled
+        let first = 1 + watches.count
+        for (i, watch) in watches.enumerated() where ready[1 + i].revents != 0 {
             guard watch.1() else { return false }
         }
-        let first = 1 + watches.count
         var gone: [Int] = []
-        for i in 0..<(polled.count - first) where polled[first + i].revents != 0 {
-            if !serve(clients[i]) { gone.append(i) }
+        for i in first..<ready.count where ready[i].revents != 0 {
+            if !serve(clients[i - first]) { gone.append(i - first) }
         }
-        for i in gone.reversed() { farewell(clients.remove(at: i).connection) }
-        if polled[0].revents != 0 { acceptOne() }
+        for i in gone.reversed() { drop(i) }
+        if ready[0].revents != 0 { acceptOne() }
         return true
+    }
+
+    private func waitingFor() -> [pollfd] {
+        let raws = [listener.raw] + watches.map(\.0.raw) + clients.map(\.channel.descriptor.raw)
+        return raws.map { pollfd(fd: $0, events: Int16(POLLIN), revents: 0) }
+    }
+
+    private func drop(_ index: Int) {
+        farewell(clients.remove(at: index).connection)
+        polled = []
     }
 
     private func acceptOne() {

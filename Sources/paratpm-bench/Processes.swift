@@ -34,10 +34,10 @@ final class RunningProgram {
         return status == 0
     }
 
-    /// Memory of the process and of its children, in kilobytes.
+    /// Memory of the process and of all its descendants, in kilobytes.
     func memory() throws(BenchError) -> Memory {
         var sum = Memory()
-        for process in [pid] + Self.children(of: pid) {
+        for process in [pid] + Self.descendants(of: pid) {
             guard let rollup = Self.text("/proc/\(process)/smaps_rollup"), !rollup.isEmpty else {
                 throw BenchError("/proc/\(process)/smaps_rollup cannot be read: run this as root")
             }
@@ -49,6 +49,10 @@ final class RunningProgram {
             }
         }
         return sum
+    }
+
+    private static func descendants(of parent: pid_t) -> [pid_t] {
+        children(of: parent).flatMap { [$0] + descendants(of: $0) }
     }
 
     private static func children(of parent: pid_t) -> [pid_t] {
