@@ -17,6 +17,19 @@ extension Chip {
             aesBits: try supported([128, 192, 256]) { bits in .symcipher(.aes(keyBits: bits, mode: .cfb)) })
     }
 
+    /// The chip's own limits by TPM_PT (Part 2, 6.13), for administrators.
+    func ownLimits() throws(ChipError) -> [(key: String, value: String)] {
+        let asked: [(String, UInt32)] = [
+            ("transient-objects", 0x10E), ("loaded-sessions", 0x110), ("active-sessions", 0x111), ("context-gap", 0x114),
+            ("nv-index-bytes", 0x117), ("command-bytes", 0x11E), ("object-context-bytes", 0x121),
+        ]
+        var lines: [(key: String, value: String)] = []
+        for (name, property) in asked {
+            if let value = try properties(from: property, count: 1).first { lines.append((name, String(value))) }
+        }
+        return lines
+    }
+
     private func supported(
         _ sizes: [UInt16], _ parameters: (UInt16) -> PublicArea.Parameters
     ) throws(ChipError) -> [UInt16] {

@@ -52,8 +52,10 @@ package final class Device {
     private let sequenceSeal = SequenceSeal()
     private let root: HostRoot
     private var description: ChipDescription?
+    private var chipLimits: [(key: String, value: String)]?
     /// A guest that asks again and again shall not fill the log.
     private var lastRefusal = ""
+    var uses: [GuestID: ChipUse] = [:]
 
     /// Reaches the chip, finds or makes the host root.
     package init(_ configuration: DeviceConfiguration) throws(Failure) {
@@ -81,6 +83,7 @@ package final class Device {
         try perform { () throws(ChipError) in
             try certificates.forget(guest)
             try roots.forget(guest)
+            uses[guest] = nil
         }
     }
 
@@ -262,6 +265,8 @@ package final class Device {
             lines.append(("manufacturer", description.manufacturerText))
             lines.append(("firmware", "0x" + String(description.firmware, radix: 16)))
             lines.append(("rsa-bits", description.rsaBits.map(String.init).joined(separator: " ")))
+            if chipLimits == nil { chipLimits = try? perform { () throws(ChipError) in try chip.ownLimits() } }
+            lines += chipLimits ?? []
         } else {
             lines.append(("state", "the chip does not answer"))
         }

@@ -63,15 +63,23 @@ package final class DeviceService {
     }
 
     private var routes: [Route<Connection>] {
-        introductionRoutes(.device, instance, book) + guestRoutes + twinRoutes + useRoutes + carryRoutes + hostRoutes + certificateRoutes + bindingRoutes + [
-            book.route(),
-            .on(StatusCall.self) { (_, _) throws(CallStatus) in self.device.status(connections: self.connections) },
-        ]
+        introductionRoutes(.device, instance, book) + (guestRoutes + twinRoutes + useRoutes).map { $0.around(charged) } + carryRoutes
+            + hostRoutes + certificateRoutes + bindingRoutes + [
+                book.route(),
+                .on(StatusCall.self) { (_, _) throws(CallStatus) in self.device.status(connections: self.connections) },
+                .on(GuestStatusCall.self) { (former, _) in self.device.guestStatus(after: former.bytes) },
+            ]
+    }
+
+    /// A guest's request, on its account.
+    private func charged(_ connection: Connection, _ request: () -> Outcome<Connection>) -> Outcome<Connection> {
+        guard let guest = connection.guest else { return request() }
+        return device.charge(guest.id, request)
     }
 
     private var guestRoutes: [Route<Connection>] {
         [
-            proxyChannelRoute { (guest) throws(CallStatus) in
+            proxyChannelRoute { (guest, _) throws(CallStatus) in
                 try self.device.ensureGuest(guest.id)
                 self.connections += 1
                 return (TwinTable(), [])
@@ -131,7 +139,8 @@ package final class DeviceService {
             .on(CarryCalls.Run.self) { (request, checker) throws(CallStatus) in
                 guard request.target.allowed.contains(request.code) else { throw .notPermitted }
                 guard let session = checker.state.session else { throw .sessionLost }
-                return try self.device.carry(request, in: session)
+                guard let guest = request.target.guest else { return try self.device.carry(request, in: session) }
+                return try self.device.charge(guest) { () throws(CallStatus) in try self.device.carry(request, in: session) }
             },
         ]
     }

@@ -123,14 +123,15 @@ package func introductionRoutes<State>(
 }
 
 /// OpenProxyChannel: a new connection with a proxy's rights for the door's guest.
-/// - Parameter make: the state of the new connection, and descriptors that travel behind the channel's own.
+/// - Parameter make: the state of the new connection, and descriptors that travel behind the channel's own; given the guest and
+///   its door.
 package func proxyChannelRoute<State>(
-    _ make: @escaping (KnownGuest) throws(CallStatus) -> (state: State, descriptors: [Descriptor])
+    _ make: @escaping (KnownGuest, _ door: Peer) throws(CallStatus) -> (state: State, descriptors: [Descriptor])
 ) -> Route<ServiceConnection<State>> {
     .full(Introduction.OpenProxyChannel.self) { (_, door: ServiceConnection<State>) throws(CallStatus) in
         let guest = try door.knownGuest()
         guard let (ours, theirs) = try? Descriptor.pair() else { throw .unavailable }
-        let (state, descriptors) = try make(guest)
+        let (state, descriptors) = try make(guest, door.peer)
         let proxy = ServiceConnection(proxyOf: guest, peer: door.peer, state: state)
         return Outcome(Nothing(), descriptors: [theirs] + descriptors, adopted: (ours, proxy))
     }

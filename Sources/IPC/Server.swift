@@ -35,6 +35,11 @@ package struct Route<C: Connection> {
     let callers: Caller
     let run: (_ body: [UInt8], _ connection: C) -> Outcome<C>
 
+    /// The same call, with something before and after it.
+    package func around(_ body: @escaping (C, () -> Outcome<C>) -> Outcome<C>) -> Route {
+        Route(number: number, callers: callers) { bytes, connection in body(connection) { run(bytes, connection) } }
+    }
+
     /// A call that answers with a reply or a status.
     package static func on<K: Call>(_: K.Type, _ body: @escaping (K.Request, C) throws(CallStatus) -> K.Reply) -> Route {
         full(K.self) { (request, connection) throws(CallStatus) in Outcome(try body(request, connection)) }

@@ -18,6 +18,8 @@ package final class GuestPCRs {
     package private(set) var isForgotten = false
     /// A former paratpm-pcr left it, and its proxy has not come back yet.
     var isAwaited: Bool
+    /// The process that opened the last channel for a proxy.
+    var door: pid_t?
 
     /// A guest that is not known yet; nil when the system has no memory or no descriptors left.
     convenience init?(_ id: GuestID) {

@@ -92,8 +92,9 @@ package final class PCRServer {
     }
 
     private var channelRoute: Route<Connection> {
-        proxyChannelRoute { [self] (known) throws(CallStatus) in
+        proxyChannelRoute { [self] (known, door) throws(CallStatus) in
             let guest = try guest(of: known)
+            guest.door = door.pid
             guest.isAwaited = false
             return (guest, [guest.readable])
         }
@@ -188,7 +189,10 @@ package final class PCRServer {
                 remove(id)
                 return Nothing()
             },
-            .on(StatusCall.self) { [self] (_, _: Connection) in status },
+            .on(StatusCall.self) { [self] (_, _: Connection) in StatusReport([("guests", "\(guests.count) of \(guestsMax)")]) },
+            .on(GuestStatusCall.self) { [self] (former, _: Connection) in
+                GuestReports(guests.keys, after: former.bytes) { id in guests[id].map(Self.status) ?? [] }
+            },
         ]
     }
 
@@ -203,13 +207,10 @@ package final class PCRServer {
             locality: values.locality, digests: guest.digests(request.selection))
     }
 
-    private var status: StatusReport {
-        let lines = guests.map { (id, guest) in
-            let values = guest.values
-            let power = values.started ? "started" : "not started"
-            return (key: "guest \(id.hex)", value: "boot \(values.bootCount), \(power), locality \(values.locality), \(values.updateCounter) changes")
-        }
-        return StatusReport([("guests", "\(guests.count) of \(guestsMax)")] + lines.sorted { $0.key < $1.key })
+    private static func status(_ guest: GuestPCRs) -> [(key: String, value: String)] {
+        let values = guest.values
+        let numbers = [("boots", String(values.bootCount)), ("locality", String(values.locality)), ("changes", String(values.updateCounter))]
+        return [("started", values.started ? "yes" : "no")] + numbers + (guest.door.map { [("door", String($0))] } ?? [])
     }
 }
 

@@ -32,7 +32,7 @@ package final class PolicyServer {
         Service(
             routes: introductionRoutes(.policy, instance, book) + [
                 book.route(announce: announce),
-                proxyChannelRoute { (_) throws(CallStatus) in ((), []) },
+                proxyChannelRoute { (_, _) throws(CallStatus) in ((), []) },
                 .on(PolicyCalls.Start.self) { [self] (request, proxy: Connection) throws(CallStatus) in
                     Blob(seal(start(request), for: try proxy.knownGuest().id))
                 },

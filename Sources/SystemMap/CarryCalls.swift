@@ -151,6 +151,14 @@ package enum CarryTarget: WireCodable, Sendable {
     /// The use of a twin
     case twin(GuestID, TwinBlob)
 
+    /// Whose it is; nil: the policy checker's own.
+    package var guest: GuestID? {
+        switch self {
+        case .hostRoot, .gateSecret: nil
+        case .guestRoot(let guest), .twin(let guest, _): guest
+        }
+    }
+
     /// The commands that each takes.
     package var allowed: Set<TPMCommandCode> {
         switch self {

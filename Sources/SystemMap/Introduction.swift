@@ -72,6 +72,54 @@ package struct StatusReport: WireCodable, Sendable {
     }
 }
 
+/// What a service says to an administrator about its guests, a page at a time: those whose ids follow the request's, in order.
+package struct GuestReports: WireCodable, Sendable {
+    package var guests: [(id: GuestID, lines: StatusReport)]
+    /// Whether there are more behind the last one.
+    package var hasMore: Bool
+    /// So many fit a message, with lines of `linesMax` bytes each.
+    package static let pageSize = 32
+    private static let linesMax = 400
+
+    /// - Parameters:
+    ///   - ids: all that the service knows.
+    ///   - former: the last id of the page before; empty: the first page.
+    package init(_ ids: some Sequence<GuestID>, after former: [UInt8], _ lines: (GuestID) -> [(key: String, value: String)]) {
+        let rest = ids.filter { former.lexicographicallyPrecedes($0.bytes) }.sorted { $0.bytes.lexicographicallyPrecedes($1.bytes) }
+        guests = rest.prefix(Self.pageSize).map { id in
+            let report = StatusReport(lines(id))
+            return (id, report.wire.count <= Self.linesMax ? report : StatusReport([]))
+        }
+        hasMore = rest.count > Self.pageSize
+    }
+    package init(from reader: inout WireReader) throws(WireError) {
+        hasMore = try reader.flag()
+        guests = []
+        for _ in 0..<min(Int(try reader.u8()), Self.pageSize) {
+            guard let id = GuestID(try reader.bytes(GuestID.size)) else { throw .invalid(0) }
+            guests.append((id, try reader.value()))
+        }
+    }
+    package func encode(to writer: inout WireWriter) {
+        writer.flag(hasMore)
+        writer.u8(UInt8(guests.count))
+        for (id, lines) in guests {
+            writer.raw(id.bytes)
+            writer.value(lines)
+        }
+    }
+}
+
+/// What paratpm-device and paratpm-pcr know of each guest.
+package enum GuestStatusCall: Call {
+    package static let number: UInt16 = 6
+    package static let callers: Caller = [.admin]
+    package static let repeatable = true
+    /// The last id of the page before.
+    package typealias Request = Blob
+    package typealias Reply = GuestReports
+}
+
 /// Every service's word to an administrator.
 package enum StatusCall: Call {
     package static let number: UInt16 = 4

@@ -22,6 +22,17 @@ extension Instance {
     }
 }
 
+extension Instance {
+    /// nil: the guest is not bound.
+    func binding(of guest: GuestID) throws(Failure) -> BindingCalls.Binding.Reply? {
+        do throws(IPCError) {
+            return try Channel.connect(socket(.device), timeout: 60).call(BindingCalls.Binding.self, Blob(guest.bytes))
+        } catch .status(.unavailable) {
+            return nil
+        } catch { throw Failure(.unavailable, "paratpm-device: \(explain(error))") }
+    }
+}
+
 extension Guest {
     struct Bind: ParsableCommand {
         static let configuration = CommandConfiguration(
@@ -71,7 +82,7 @@ extension Host {
             if let missing = names.first(where: { name in !all.contains { $0.name == name } }) { _ = try instance.guest(missing) }
             var approved = 0
             for guest in all where names.isEmpty || names.contains(guest.name) {
-                guard let binding = try binding(of: guest, instance), binding.updateKey == key.area else {
+                guard let binding = try instance.binding(of: guest.guest), binding.updateKey == key.area else {
                     guard names.isEmpty else { throw Failure(.usage, "\(guest.name) is not bound with this key") }
                     continue
                 }
@@ -82,14 +93,6 @@ extension Host {
                 approved += 1
             }
             guard approved > 0 else { throw Failure(.noInput, "no guest is bound with this key") }
-        }
-
-        private func binding(of guest: Registration, _ instance: Instance) throws(Failure) -> BindingCalls.Binding.Reply? {
-            do throws(IPCError) {
-                return try Channel.connect(instance.socket(.device), timeout: 60).call(BindingCalls.Binding.self, Blob(guest.guest.bytes))
-            } catch .status(.unavailable) {
-                return nil
-            } catch { throw Failure(.unavailable, "paratpm-device: \(explain(error))") }
         }
     }
 }

@@ -7,7 +7,7 @@ import SystemMap
 
 struct Guest: ParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Add, list, remove and run guests.", subcommands: [Add.self, List.self, Remove.self, RunDoor.self, Bind.self, Certify.self, ShowCertificate.self])
+        abstract: "Add, list, remove and run guests.", subcommands: [Add.self, List.self, Show.self, Remove.self, Prune.self, RunDoor.self, Bind.self, Certify.self, ShowCertificate.self])
 
     struct List: ParsableCommand {
         static let configuration = CommandConfiguration(abstract: "List the guests: name and id.")

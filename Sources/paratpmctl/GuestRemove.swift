@@ -31,10 +31,13 @@ extension Guest {
             let files = GuestFiles(guest, instance)
             let lock = try lock(files.state)
             defer { withExtendedLifetime(lock) {} }
-            if !yes && !keepState { try confirm() }
+            if !yes && !keepState {
+                try confirm(
+                    "Remove \(name)? Everything that it sealed or encrypted with its TPM is lost for ever.", otherwise: "\(name) was not removed")
+            }
             let hasUnits = instance.isSystem && guest.home.isEmpty
             if hasUnits && GuestUnits.areManaged { try GuestUnits.disable(name) }
-            if keepState { try keep(guest, instance) } else { try destroy(guest, files, instance) }
+            if keepState { try keep(guest, instance) } else { try GuestRemoval(guest, instance).destroy() }
             if hasUnits { try GuestUser.remove(name) }
         }
 
@@ -46,15 +49,6 @@ extension Guest {
             unlink(instance.controlSocket(name))
             let kept = try RemovedGuest.keep(guest, instance)
             print("the state of \(name) is kept in \(kept.directory)")
-        }
-
-        private func destroy(_ guest: Registration, _ files: GuestFiles, _ instance: Instance) throws(Failure) {
-            // First the registration, so that no door can be this guest while the services forget it.
-            try GuestEnrolment.remove(name, instance: instance)
-            try forget(guest.guest, instance)
-            try Files.remove(files.state)
-            unlink(instance.controlSocket(name))
-            rmdir(files.directory)
         }
 
         /// The door's lock on the state file, so that it does not start meanwhile; nil where there is no such file.
@@ -70,39 +64,47 @@ extension Guest {
             }
             return descriptor
         }
+    }
+}
 
-        private func confirm() throws(Failure) {
-            guard isatty(STDIN_FILENO) == 1 else {
-                throw Failure(.usage, "removing \(name) destroys its keys for ever: say --yes")
-            }
-            print("Remove \(name)? Everything that it sealed or encrypted with its TPM is lost for ever. [y/N] ", terminator: "")
-            fflush(nil)
-            guard let answer = readLine(), ["y", "yes"].contains(answer.lowercased()) else {
-                throw Failure(.usage, "\(name) was not removed")
-            }
+/// The end of a guest's keys and files, whoever asked for it.
+struct GuestRemoval {
+    private let guest: Registration
+    private let instance: Instance
+
+    init(_ guest: Registration, _ instance: Instance) {
+        self.guest = guest
+        self.instance = instance
+    }
+
+    func destroy() throws(Failure) {
+        let files = GuestFiles(guest, instance)
+        // First the registration, so that no door can be this guest while the services forget it.
+        try GuestEnrolment.remove(guest.name, instance: instance)
+        try forget()
+        try Files.remove(files.state)
+        unlink(instance.controlSocket(guest.name))
+        rmdir(files.directory)
+    }
+
+    private func forget() throws(Failure) {
+        let id = Blob(guest.guest.bytes)
+        if try !tell(.device, { channel throws(IPCError) in _ = try channel.call(DeviceCalls.ForgetGuest.self, id) }) {
+            // The keys are wrapped in this record alone: without it the chip cannot load them.
+            try Files.remove(instance.guestRecord(guest.guest))
         }
+        _ = try tell(.pcr) { channel throws(IPCError) in _ = try channel.call(PCRCalls.ForgetGuest.self, id) }
+    }
 
-        private func forget(_ guest: GuestID, _ instance: Instance) throws(Failure) {
-            let id = Blob(guest.bytes)
-            if try !tell(.device, instance, { channel throws(IPCError) in _ = try channel.call(DeviceCalls.ForgetGuest.self, id) }) {
-                // The keys are wrapped in this record alone: without it the chip cannot load them.
-                try Files.remove(instance.guestRecord(guest))
-            }
-            _ = try tell(.pcr, instance) { channel throws(IPCError) in _ = try channel.call(PCRCalls.ForgetGuest.self, id) }
-        }
-
-        /// False: the service is not running.
-        private func tell(
-            _ service: ServiceName, _ instance: Instance, _ body: (Channel) throws(IPCError) -> Void
-        ) throws(Failure) -> Bool {
-            do throws(IPCError) {
-                try body(try Channel.connect(instance.socket(service), timeout: 10))
-                return true
-            } catch .system(ENOENT), .system(ECONNREFUSED) {
-                return false
-            } catch {
-                throw Failure(.unavailable, "paratpm-\(service.rawValue) did not forget \(name): \(explain(error))")
-            }
+    /// False: the service is not running.
+    private func tell(_ service: ServiceName, _ body: (Channel) throws(IPCError) -> Void) throws(Failure) -> Bool {
+        do throws(IPCError) {
+            try body(try Channel.connect(instance.socket(service), timeout: 10))
+            return true
+        } catch .system(ENOENT), .system(ECONNREFUSED) {
+            return false
+        } catch {
+            throw Failure(.unavailable, "paratpm-\(service.rawValue) did not forget \(guest.name): \(explain(error))")
         }
     }
 }

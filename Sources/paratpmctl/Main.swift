@@ -15,7 +15,9 @@ struct Paratpmctl: ParsableCommand {
             Exit status: 0, or a value of sysexits.h (64 usage, 65 damaged data, 66 no such guest, 69 something needed is not \
             there, 70 failure of our own, 73 cannot create, 74 input or output).
             """,
-        subcommands: [Run.self, Guest.self, Host.self, Policy.self, Quote.self, Attest.self, Status.self, SandboxCommand.self])
+        subcommands: [
+            Run.self, Guest.self, Host.self, Policy.self, PCRCommand.self, Quote.self, Attest.self, Status.self, SandboxCommand.self,
+        ])
 
     static func main() {
         do {

@@ -60,7 +60,3 @@ extension Profile {
         ])
     }
 }
-
-extension String {
-    fileprivate func padded(to width: Int) -> String { self + String(repeating: " ", count: max(0, width - count)) }
-}

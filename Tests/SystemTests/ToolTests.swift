@@ -1,0 +1,83 @@
+// What paratpmctl says of a running broker: status, one guest, its vPCRs; and guests whose directories are gone.
+import Foundation
+import Testing
+import TPMWire
+
+@Suite(.serialized) struct ToolTests {
+    private func ctl(_ broker: Broker, _ arguments: String...) throws -> (status: Int32, output: String) {
+        try run(Programs.path("paratpmctl"), arguments + ["--dir", broker.directory.path])
+    }
+
+    private func object(_ text: String) throws -> [String: Any] {
+        try #require(try JSONSerialization.jsonObject(with: Data(text.utf8)) as? [String: Any])
+    }
+
+    private func onlyGuest(_ broker: Broker) throws -> String {
+        let list = try JSONSerialization.jsonObject(with: Data(try ctl(broker, "guest", "list", "--json").output.utf8)) as? [[String: String]]
+        return try #require(list?.first?["name"])
+    }
+
+    @Test func aRunningGuestIsShownWithItsProcessesItsVPCRsAndItsUseOfTheChip() throws {
+        let broker = try Broker()
+        let guest = try Emulator(broker)
+        let c = try guest.connect()
+        _ = try c.primary(Template.eccStorage)
+        #expect(try c.extendPCR(10, [TaggedDigest(.sha256, [UInt8](repeating: 0, count: 32))]) == .success)
+
+        let status = try ctl(broker, "status", "--json")
+        #expect(status.status == 0)
+        let all = try object(status.output)
+        let device = try #require((all["services"] as? [String: Any])?["device"] as? [String: Any])
+        #expect(device["up"] as? Bool == true && device["transient-objects"] as? String == "3")
+        #expect(try broker.processes { $0.contains("paratpm-device") }.contains { ($0 as NSNumber) == (device["process"] as? [String: Any])?["pid"] as? NSNumber })
+        let shown = try #require((all["guests"] as? [[String: Any]])?.first)
+        #expect(shown["state"] as? String == "started" && shown["boots"] as? Int == 1)
+        #expect((shown["door"] as? [String: Any])?["pid"] as? Int == Int(guest.child.pid))
+        #expect((shown["proxy"] as? [String: Any])?["pid"] != nil)
+        // TPM2_Create under the guest's root is at least one command of the chip.
+        #expect(try #require(shown["chip-commands"] as? Int) > 0 && #require(shown["chip-microseconds"] as? Int) > 0)
+
+        let name = try onlyGuest(broker)
+        let one = try object(try ctl(broker, "guest", "show", name, "--json").output)
+        #expect(one["id"] as? String == shown["id"] as? String)
+        #expect(one["state-file"] as? String == guest.stateFile)
+        #expect(one["policy"] as? [String] == ["built-in"])
+        // SHA-256 of 64 zero bytes
+        let digest = "f5a5fd42d16a20302798ef6ed309979b43003d2320d9f0e8ea9831a92759fb4b"
+        let read = try ctl(broker, "pcr", "read", name, "sha1:3+sha256:10")
+        #expect(read == (0, "sha1:\n   3 : 0x\(String(repeating: "0", count: 40))\nsha256:\n  10 : 0x\(digest.uppercased())\n"))
+        let json = try object(try ctl(broker, "pcr", "read", name, "sha256:10", "--json").output)
+        #expect((json["values"] as? [String: [String: String]])?["sha256"]?["10"] == digest)
+    }
+
+    @Test func statusIsRepeatedPlainlyWhereThereIsNoTerminal() throws {
+        let broker = try Broker()
+        let twice = try ctl(broker, "status", "--watch", "--count", "2", "--interval", "1")
+        #expect(twice.status == 0 && !twice.output.contains("\u{1B}"))
+        #expect(twice.output.components(separatedBy: "paratpm-device: up").count == 3)
+        broker.child.stop()
+        let down = try ctl(broker, "status")
+        #expect(down.status == 69 && down.output.contains("paratpm-pcr: down (not running)"))
+    }
+
+    @Test func aGuestThatIsNotThereIsNoInput() throws {
+        let broker = try Broker()
+        for command in [["guest", "show", "nobody"], ["pcr", "read", "nobody"], ["guest", "remove", "nobody"]] {
+            #expect(try run(Programs.path("paratpmctl"), command + ["--dir", broker.directory.path]).status == 66)
+        }
+    }
+
+    @Test func guestsWhoseDirectoriesAreGoneArePrunedAfterAsking() throws {
+        let broker = try Broker()
+        let kept = try Emulator(broker)
+        let lost = try Emulator(broker)
+        lost.child.stop()
+        try FileManager.default.removeItem(atPath: lost.directory.path + "/state")
+        #expect(try ctl(broker, "guest", "prune", "--dry-run").output.hasSuffix("\t\(lost.directory.path)/state\n"))
+        #expect(try ctl(broker, "guest", "prune").status == 64, "without a terminal it takes --yes")
+        #expect(try ctl(broker, "guest", "prune", "--yes").status == 0)
+        let name = try onlyGuest(broker)
+        #expect(try object(try ctl(broker, "guest", "show", name, "--json").output)["state-file"] as? String == kept.stateFile)
+        #expect(try ctl(broker, "guest", "prune", "--yes").output.isEmpty)
+    }
+}
