@@ -116,7 +116,11 @@ let package = Package(
         .testTarget(name: "DeviceOwnerTests", dependencies: ["DeviceOwner", "Attestation", "RunningService"]),
         .testTarget(name: "VirtualTPMTests", dependencies: ["VirtualTPM", "PCRStore", "PolicyChecker"]),
         .testTarget(name: "GuestProxyTests", dependencies: ["GuestProxy"]),
-        .testTarget(name: "SystemTests", dependencies: ["SystemMap", "TPMCrypto", "TPMWire", "Wire"]),
+        // What stands in paratpm-proxy's place when a guest has taken it over: for SystemTests.
+        .executableTarget(name: "paratpm-hostile-proxy", dependencies: ["CSystem", "IPC", "SystemMap"], path: "Tests/HostileProxy"),
+        .testTarget(
+            name: "SystemTests",
+            dependencies: ["CSystem", "EnhancedAuthorization", "IPC", "SystemMap", "TPMCrypto", "TPMWire", "Wire", "paratpm-hostile-proxy"]),
     ],
     swiftLanguageModes: [.v6]
 )

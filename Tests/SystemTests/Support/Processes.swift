@@ -159,14 +159,22 @@ final class Emulator {
     /// - Parameters:
     ///   - broker: nil runs stock swtpm.
     ///   - state: where the TPM's state is; nil: in a directory of its own.
-    init(_ broker: Broker?, flags: String = "not-need-init,startup-clear", state: String? = nil) throws {
+    ///   - proxy: the program that the door takes for its proxy; nil: the proxy.
+    init(_ broker: Broker?, flags: String = "not-need-init,startup-clear", state: String? = nil, proxy: String? = nil) throws {
         directory = try TemporaryDirectory()
         self.flags = flags
         self.state = state ?? directory.path + "/state"
         if let broker {
             executable = directory.path + "/bin/swtpm"
             try FileManager.default.createDirectory(atPath: directory.path + "/bin", withIntermediateDirectories: true)
-            try FileManager.default.createSymbolicLink(atPath: executable, withDestinationPath: Programs.path("paratpm-guest"))
+            if let proxy {
+                // A door takes the proxy that lies beside itself.
+                try FileManager.default.copyItem(atPath: Programs.path("paratpm-guest"), toPath: executable)
+                try FileManager.default.createSymbolicLink(
+                    atPath: directory.path + "/bin/paratpm-proxy", withDestinationPath: Programs.path(proxy))
+            } else {
+                try FileManager.default.createSymbolicLink(atPath: executable, withDestinationPath: Programs.path("paratpm-guest"))
+            }
             environment = ["PARATPM_DIR": broker.directory.path]
         } else {
             executable = Programs.stockSwtpm

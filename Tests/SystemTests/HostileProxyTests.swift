@@ -1,0 +1,371 @@
+// The table of docs/threat-model.md, row by row: what a guest that took over its own proxy tries against real processes and a simulated chip, and what
+// stops it. A row that names the chip shows the chip's response code.
+import CSystem
+import Foundation
+import IPC
+import SystemMap
+import TPMCrypto
+import TPMWire
+import Testing
+import Wire
+
+private let secret = Array("what the policy guards".utf8)
+private let ecdsa = Scheme(.ecdsa, .sha256)
+private let hierarchy = TicketHierarchy(.owner, proofDigest: [UInt8](repeating: 9, count: TicketHierarchy.proofDigestSize))
+private let circumstances = Statement.Circumstances(
+    qualifiedSigner: [0, 11], clockInfo: ClockInfo(clock: 1, resetCount: 2, restartCount: 3, safe: true), firmwareVersion: 4)
+
+@Suite(.serialized) struct HostileProxyTests {
+    let broker: Broker
+    let proxy: TakenOverProxy
+
+    init() throws {
+        broker = try Broker()
+        proxy = try TakenOverProxy(broker)
+        try proxy.startup()
+    }
+
+    /// Sealed data that PCR 10, as it is, opens.
+    private func sealedToPCR() throws -> GatedObject {
+        try proxy.create(.gated(TakenOverProxy.policyDigest(try proxy.pcrSession())), data: secret)
+    }
+
+    private func anotherProxy() throws -> TakenOverProxy {
+        let other = try TakenOverProxy(broker)
+        try other.startup()
+        return other
+    }
+
+    // MARK: To unseal
+
+    @Test func unsealsWithNoToken() throws {
+        let object = try sealedToPCR()
+        #expect(refusal { _ = try proxy.use(object, .unseal) } == TPMRC.authType.rawValue)
+    }
+
+    @Test func unsealsWithATokenOfAnotherSession() throws {
+        let object = try sealedToPCR()
+        #expect(try proxy.use(object, .unseal, token: try proxy.pcrSession()) == secret)
+        #expect(refusal { _ = try proxy.use(object, .unseal, token: try proxy.startSession()) } == TPMRC.policyFail.rawValue)
+        let otherCommand = try proxy.step(try proxy.startSession(), .commandCode(.sign))
+        let bound = try proxy.create(.gated(TakenOverProxy.policyDigest(otherCommand)), data: secret)
+        #expect(refusal { _ = try proxy.use(bound, .unseal, token: otherCommand) } == TPMRC.policyCC.rawValue)
+    }
+
+    @Test func unsealsWithATrialSession() throws {
+        let object = try sealedToPCR()
+        #expect(refusal { _ = try proxy.use(object, .unseal, token: try proxy.pcrSession(trial: true)) } == TPMRC.attributes.rawValue)
+    }
+
+    @Test func unsealsWithAnotherGuestsToken() throws {
+        let object = try sealedToPCR()
+        let other = try anotherProxy()
+        #expect(refusal { _ = try proxy.use(object, .unseal, token: try other.pcrSession()) } == notPermitted)
+    }
+
+    @Test func unsealsAnotherGuestsEnvelope() throws {
+        let object = try sealedToPCR()
+        let other = try anotherProxy()
+        // The right vPCRs are of no use: the chip knows the blob for a child of another key.
+        #expect(refusal { _ = try other.use(object, .unseal, token: try other.pcrSession()) } == TPMRC.integrity.rawValue)
+        let handle = try other.load(object)
+        #expect(refusal { _ = try other.device.call(DeviceCalls.Unseal.self, handle) } == TPMRC.integrity.rawValue)
+    }
+
+    @Test func replaysATokenAfterPCRExtend() throws {
+        let object = try sealedToPCR()
+        let token = try proxy.pcrSession()
+        #expect(try proxy.use(object, .unseal, token: token) == secret)
+        try proxy.extend()
+        #expect(refusal { _ = try proxy.use(object, .unseal, token: token) } == TPMRC.pcrChanged.rawValue)
+    }
+
+    @Test func changesATokensBytes() throws {
+        let object = try sealedToPCR()
+        let token = try proxy.pcrSession()
+        for index in token.indices {
+            var changed = token
+            changed[index] ^= 1 << UInt8(index % 8)
+            #expect(refusal { _ = try proxy.use(object, .unseal, token: changed) } == notPermitted, "byte \(index)")
+        }
+        for count in 1..<token.count {
+            #expect(refusal { _ = try proxy.use(object, .unseal, token: Array(token.prefix(count))) } == notPermitted, "\(count) bytes")
+        }
+    }
+
+    @Test func claimsAnotherAuthPolicy() throws {
+        let object = try sealedToPCR()
+        try proxy.extend()
+        let token = try proxy.pcrSession()
+        var lie = object
+        lie.area.authPolicy = TakenOverProxy.policyDigest(token)
+        #expect(refusal { _ = try proxy.use(lie, .unseal, token: token) } == chipRefuses)
+        lie.twin.gate?.salt[0] ^= 1
+        #expect(refusal { _ = try proxy.use(lie, .unseal, token: token) } == chipRefuses)
+    }
+
+    @Test func claimsThatAPasswordIsEnough() throws {
+        var lie = try sealedToPCR()
+        lie.area.attributes.insert(.userWithAuth)
+        #expect(refusal { _ = try proxy.use(lie, .unseal) } == malformed)
+        // A key whose user role takes a password, and which is gated for its being restricted
+        lie.area.parameters = PublicArea.attestationKey.parameters
+        lie.area.unique = PublicArea.attestationKey.unique
+        lie.area.attributes.formUnion([.sign, .restricted])
+        #expect(refusal { _ = try proxy.use(lie, .unseal) } == malformed)
+    }
+
+    // MARK: To use a gated twin past the gate
+
+    @Test func usesAGatedTwinsHandleItself() throws {
+        let sealed = try proxy.load(try sealedToPCR())
+        #expect(refusal { _ = try proxy.device.call(DeviceCalls.Unseal.self, sealed) } == chipRefuses)
+        let key = try proxy.load(try proxy.create(.attestationKey))
+        let request = DeviceCalls.Sign.Request(handle: key, digest: digest(.sha256, [1]), scheme: ecdsa)
+        #expect(refusal { _ = try proxy.device.call(DeviceCalls.Sign.self, request) } == chipRefuses)
+        let policy = TakenOverProxy.policyDigest(try proxy.pcrSession())
+        var area = PublicArea.gated(policy, [.fixedTPM, .fixedParent, .noDA, .sign])
+        area.parameters = .keyedHash(scheme: Scheme(.hmac, .sha256))
+        let mac = try proxy.load(try proxy.create(area, data: secret))
+        let hmac = DeviceCalls.HMAC.Request(handle: mac, hash: .sha256, data: [1])
+        #expect(refusal { _ = try proxy.device.call(DeviceCalls.HMAC.self, hmac) } == chipRefuses)
+        let step = DeviceCalls.HMACStep.Request(handle: mac, hash: .sha256, state: [], data: [1], isLast: false)
+        #expect(refusal { _ = try proxy.device.call(DeviceCalls.HMACStep.self, step) } == chipRefuses)
+    }
+
+    @Test func duplicatesAGatedTwinItself() throws {
+        let policy = TakenOverProxy.policyDigest(try proxy.step(try proxy.startSession(), .commandCode(.duplicate)))
+        let object = try proxy.create(.gated(policy, .noDA), data: secret)
+        let handle = try proxy.load(object)
+        #expect(refusal { _ = try proxy.device.call(DeviceCalls.Duplicate.self, handle) } == chipRefusesPolicy)
+        let names = [object.area.name, TPMHandle.null.wire]
+        #expect(refusal { _ = try proxy.use(object, .duplicate, names: names) } == TPMRC.authType.rawValue)
+    }
+
+    // MARK: To attest
+
+    private func wire(_ scheme: Scheme) -> [UInt8] {
+        var writer = WireWriter()
+        scheme.encode(to: &writer)
+        return writer.bytes
+    }
+
+    private var forged: [UInt8] {
+        Attestation.wire(
+            tag: StructureTag.attestQuote, qualifiedSigner: [], extraData: [], clockInfo: circumstances.clockInfo, firmwareVersion: 4,
+            body: Attestation.Attested.quote(selection: [PCRSelection(.sha256, pcrs: [10])], digest: digest(.sha256, [])).body)
+    }
+
+    @Test func signsAForgedAttestation() throws {
+        let key = try proxy.create(.attestationKey)
+        let handle = try proxy.load(key)
+        let request = DeviceCalls.Sign.Request(handle: handle, digest: digest(.sha256, forged), scheme: ecdsa)
+        #expect(refusal { _ = try proxy.device.call(DeviceCalls.Sign.self, request) } == chipRefuses)
+        // As what other attestations say, or as a certificate
+        let names = [TPMHandle.endorsement.wire, key.area.name]
+        let own = Statement.attestation(circumstances, .own(tag: StructureTag.attestQuote, body: Array(forged.suffix(48))))
+        #expect(refusal { _ = try proxy.use(key, .getTime, [0, 0] + wire(.null), names: names, own) } == malformed)
+        let certificate = Statement.certificate(forged)
+        #expect(refusal { _ = try proxy.use(key, .certifyX509, [0, 0] + wire(.null), names: [key.area.name, key.area.name], certificate) } == malformed)
+    }
+
+    @Test func quotesWhatItsVPCRsAreNot() throws {
+        let key = try proxy.create(.attestationKey)
+        var list = WireWriter()
+        list.list([PCRSelection(.sha256, pcrs: [10])])
+        let parameters = [0, 0] + wire(.null) + list.bytes
+        let others = Statement.attestation(circumstances, .quote([PCRSelection(.sha256, pcrs: [11])]))
+        #expect(refusal { _ = try proxy.use(key, .quote, parameters, others) } == malformed)
+        let own = Statement.attestation(circumstances, .own(tag: StructureTag.attestQuote, body: Array(forged.suffix(48))))
+        #expect(refusal { _ = try proxy.use(key, .quote, parameters, own) } == malformed)
+        // What is signed has the values of paratpm-pcr.
+        try proxy.extend()
+        let quote = Statement.attestation(circumstances, .quote([PCRSelection(.sha256, pcrs: [10])]))
+        var reader = WireReader(try proxy.use(key, .quote, parameters, quote))
+        let extended = digest(.sha256, [UInt8](repeating: 0, count: 32), digest(.sha256, [1]))
+        #expect(try reader.sized16().suffix(32) == digest(.sha256, extended)[...])
+    }
+
+    /// A restricted key with a private part of the proxy's own.
+    private func keyOfItsOwn() -> PublicArea { PublicArea.attestationKey.with(unique: .ecc(ECCKeyPair.generate(.p256).publicPoint)) }
+
+    @Test func certifiesAKeyItMadeItself() throws {
+        let key = try proxy.create(.attestationKey)
+        let mark = try #require(key.twin.gate?.mark)
+        func certify(_ object: NamedObject) throws {
+            let names = [object.area?.name ?? [], key.area.name]
+            _ = try proxy.use(
+                key, .certify, [0, 0] + wire(.null), names: names, .attestation(circumstances, .certify(object, qualifiedName: [])))
+        }
+        try certify(NamedObject(area: key.area, mark: mark))
+        #expect(refusal { try certify(NamedObject(area: keyOfItsOwn(), mark: mark)) } == notPermitted)
+        #expect(refusal { try certify(NamedObject(area: keyOfItsOwn(), mark: [])) } == notPermitted)
+    }
+
+    // MARK: To mint tickets
+
+    @Test func mintsAHashCheckTicket() throws {
+        let key = try proxy.create(.attestationKey)
+        let hashed = digest(.sha256, forged)
+        func sign(_ ticket: Ticket) throws {
+            let parameters = UInt16(hashed.count).wire + hashed + TPMAlgorithm.null.wire + ticket.wire
+            _ = try proxy.use(key, .sign, parameters, .digest(proofDigest: hierarchy.proofDigest))
+        }
+        let own = Ticket(tag: StructureTag.hashCheck, hierarchy: .owner, digest: [UInt8](repeating: 7, count: 64))
+        #expect(refusal { try sign(own) } == TPMRC.ticket.rawValue)
+        #expect(refusal { try sign(.null(StructureTag.hashCheck)) } == TPMRC.ticket.rawValue)
+        // Hashed by the checker, in whatever pieces, it gets none.
+        let half = try proxy.policy.call(HashCalls.Step.self, .init(hash: .sha256, data: Array(forged.prefix(2))))
+        let whole = try proxy.policy.call(HashCalls.Step.self, .init(
+            hash: .sha256, state: half.result, data: Array(forged.dropFirst(2)), end: .init(ticket: hierarchy)))
+        #expect(whole.result == hashed && whole.ticket == nil)
+        var state = half.result
+        state[0] ^= 1
+        let changed = HashCalls.Step.Request(hash: .sha256, state: state, data: [], end: .init(ticket: hierarchy))
+        #expect(refusal { _ = try proxy.policy.call(HashCalls.Step.self, changed) } == notPermitted)
+    }
+
+    @Test func mintsAVerifiedTicket() throws {
+        let signer = ECCKeyPair.generate(.p256)
+        let name = Template.eccSigning().with(unique: .ecc(signer.publicPoint)).name
+        let token = try proxy.pcrSession()
+        let own = Ticket(tag: StructureTag.verified, hierarchy: .owner, digest: [UInt8](repeating: 7, count: 64))
+        #expect(refusal { _ = try proxy.step(token, .authorize(
+            approvedPolicy: TakenOverProxy.policyDigest(token), policyRef: [], keyName: name, own, proofDigest: hierarchy.proofDigest))
+        } == TPMRC.value.parameter(4).rawValue)
+        // Its word that a signature is genuine does not count for a key whose signatures the checker can check.
+        let area = Template.eccSigning(ecdsa).with(unique: .ecc(signer.publicPoint))
+        let claim = PolicyCalls.Verify.Request(key: area, digest: digest(.sha256, [1]), evidence: .verdict(nil), hierarchy: hierarchy)
+        #expect(refusal { _ = try proxy.policy.call(PolicyCalls.Verify.self, claim) } == TPMRC.failure.rawValue)
+    }
+
+    @Test func mintsAnAuthorizationTicket() throws {
+        let own = Ticket(tag: StructureTag.authSigned, hierarchy: .owner, digest: [UInt8](repeating: 7, count: 64))
+        #expect(refusal { _ = try proxy.step(try proxy.startSession(), .ticket(
+            own, proofDigest: hierarchy.proofDigest, timeout: UInt64(1_000_000).wire, entityName: TPMHandle.owner.wire, AuthorizationTerms()))
+        } == TPMRC.ticket.parameter(5).rawValue)
+    }
+
+    // MARK: To get at credentials
+
+    @Test func activatesACredentialForAKeyItMadeItself() throws {
+        let storageKey = try proxy.createOwn(Template.eccStorage)
+        let key = try proxy.create(.attestationKey)
+        let mark = try #require(key.twin.gate?.mark)
+        func activate(_ object: NamedObject, for name: [UInt8]) throws -> [UInt8] {
+            let (seed, secret) = try storageKey.area.shareSeed(for: .identity)
+            let wrapper = try #require(OuterWrapper(protector: storageKey.area, seed: seed, name: name))
+            return try proxy.policy.call(GateCalls.Activate.self, .init(
+                key: storageKey, credential: wrapper.seal([0, 2, 5, 6]), secret: secret, object: object)).bytes
+        }
+        #expect(try activate(NamedObject(area: key.area, mark: mark), for: key.area.name) == [5, 6])
+        let own = keyOfItsOwn()
+        #expect(refusal { _ = try activate(NamedObject(area: own, mark: mark), for: own.name) } == notPermitted)
+        #expect(refusal { _ = try activate(NamedObject(area: key.area, mark: mark), for: own.name) } == TPMRC.integrity.parameter(1).rawValue)
+    }
+
+    @Test func recoversACredentialsSeedByHand() throws {
+        let ecc = try proxy.createOwn(Template.eccStorage)
+        let handle = try proxy.load(ecc)
+        let (_, secret) = try ecc.area.shareSeed(for: .identity)
+        let seed = DeviceCalls.RecoverSeed.Request(handle: handle, use: .identity, hash: .sha256, secret: secret)
+        #expect(refusal { _ = try proxy.device.call(DeviceCalls.RecoverSeed.self, seed) } == notPermitted)
+        let point = try ECCPoint(wire: secret)
+        #expect(refusal { _ = try proxy.device.call(DeviceCalls.Agree.self, .init(handle: handle, point: point)) } == notPermitted)
+        // A twin said to be another kind of key has another public area, which is not the chip's.
+        var lie = ecc
+        lie.twin.spec.isStorageKey = false
+        let other = try proxy.load(lie)
+        #expect(refusal { _ = try proxy.device.call(DeviceCalls.Agree.self, .init(handle: other, point: point)) } == TPMRC.integrity.rawValue)
+
+        let rsa = try proxy.load(try proxy.createOwn(Template.rsaStorage))
+        let label = Array("IDENTITY".utf8) + [0]
+        let decrypt = DeviceCalls.DecryptRSA.Request(
+            handle: rsa, cipherText: [UInt8](repeating: 1, count: 256), scheme: Scheme(.oaep, .sha256), label: label)
+        #expect(refusal { _ = try proxy.device.call(DeviceCalls.DecryptRSA.self, decrypt) } == notPermitted)
+    }
+
+    // MARK: To be the platform
+
+    @Test func resetsItsVPCRs() throws {
+        #expect(refusal { _ = try proxy.pcr.call(PCRCalls.PowerOn.self, Nothing()) } == notPermitted)
+        #expect(refusal { _ = try proxy.pcr.call(PCRCalls.ResetPCR.self, 10) } == TPMRC.locality.rawValue)
+        #expect(refusal { _ = try proxy.pcr.call(PCRCalls.ForgetGuest.self, .init([UInt8](repeating: 0, count: GuestID.size))) } == notPermitted)
+    }
+
+    @Test func runsTheDRTMHash() throws {
+        #expect(refusal { _ = try proxy.pcr.call(PCRCalls.HashStart.self, Nothing()) } == notPermitted)
+        #expect(refusal { _ = try proxy.pcr.call(PCRCalls.HashData.self, .init([1])) } == notPermitted)
+        #expect(refusal { _ = try proxy.pcr.call(PCRCalls.HashEnd.self, Nothing()) } == notPermitted)
+    }
+
+    @Test func raisesItsLocality() throws {
+        #expect(refusal { _ = try proxy.pcr.call(PCRCalls.SetLocality.self, 4) } == notPermitted)
+        #expect(refusal { _ = try proxy.pcr.call(PCRCalls.ResetEstablished.self, 4) } == notPermitted)
+        #expect(refusal { try proxy.extend(18) } == TPMRC.locality.rawValue)
+    }
+
+    @Test func startsTwice() throws {
+        #expect(refusal { try proxy.startup() } == TPMRC.initialize.rawValue)
+        #expect(refusal { _ = try proxy.pcr.call(PCRCalls.Startup.self, .init(state: true)) } == TPMRC.initialize.rawValue)
+    }
+
+    @Test func writesItsPage() {
+        let raw = proxy.page.raw
+        #expect(mmap(nil, VPCRPage.size, PROT_READ | PROT_WRITE, MAP_SHARED, raw, 0) == MAP_FAILED)
+        #expect(errno == EPERM)
+        var byte: UInt8 = 1
+        #expect(pwrite(raw, &byte, 1, 0) < 0 && errno == EPERM)
+        #expect(ftruncate(raw, 0) < 0 && errno == EPERM)
+    }
+
+    // MARK: To reach others
+
+    @Test func guessesHandlesOfOtherConnections() throws {
+        let other = try anotherProxy()
+        let spec = TwinSpec(kind: .sealed, sign: false, decrypt: false, sensitiveDataOrigin: false, nameAlgorithm: .sha256)
+        let twin = try other.device.call(DeviceCalls.Create.self, .init(spec: spec, data: secret))
+        let handle = try other.device.call(DeviceCalls.Load.self, twin)
+        #expect(try other.device.call(DeviceCalls.Unseal.self, handle).bytes == secret)
+        let guesses = [handle] + (0..<64) + (0..<64).map { _ in UInt32.random(in: 0...UInt32.max) }
+        for guess in guesses {
+            #expect(refusal { _ = try proxy.device.call(DeviceCalls.Unseal.self, guess) } == CallStatus.unknownHandle.rawValue)
+        }
+    }
+
+    @Test func introducesItselfAsAnotherGuest() throws {
+        for (_, channel) in proxy.services {
+            #expect(refusal { _ = try channel.call(Introduction.Hello.self, .init(name: "another")) } == notPermitted)
+            #expect(refusal { _ = try channel.call(Introduction.Prove.self, .init([UInt8](repeating: 1, count: 64))) } == notPermitted)
+            #expect(refusal { _ = try channel.exchange(Introduction.OpenProxyChannel.self, Nothing()) } == notPermitted)
+        }
+    }
+
+    /// What the program in the proxy's place holds open: the test has got all that is of any use.
+    @Test func holdsNothingMore() throws {
+        let pids = try FileManager.default.contentsOfDirectory(atPath: "/proc").compactMap { pid_t($0) }.filter { pid in
+            let line = FileManager.default.contents(atPath: "/proc/\(pid)/comm").map { String(decoding: $0, as: UTF8.self) } ?? ""
+            return line == "paratpm-proxy\n" && Self.isDescendant(pid, of: proxy.emulator.child.pid)
+        }
+        let pid = try #require(pids.first)
+        let directory = "/proc/\(pid)/fd"
+        let targets = try FileManager.default.contentsOfDirectory(atPath: directory).filter { (Int($0) ?? 0) > 2 }.map {
+            try FileManager.default.destinationOfSymbolicLink(atPath: directory + "/" + $0)
+        }
+        // To the door, device, pcr and policy; where clients knock, and where the door hears that they are gone; and the test's own
+        #expect(targets.filter { $0.hasPrefix("socket:") }.count <= 7, "\(targets)")
+        let files = targets.filter { !$0.hasPrefix("socket:") && !$0.hasPrefix("/memfd:paratpm-vpcrs") }
+        #expect(files == [proxy.emulator.stateFile], "\(targets)")
+    }
+
+    private static func isDescendant(_ pid: pid_t, of ancestor: pid_t) -> Bool {
+        var pid = pid
+        for _ in 0..<4 where pid > 1 {
+            let stat = FileManager.default.contents(atPath: "/proc/\(pid)/stat").map { String(decoding: $0, as: UTF8.self) } ?? ""
+            let fields = stat.split(separator: ")").last?.split(separator: " ") ?? []
+            pid = fields.count > 1 ? pid_t(fields[1]) ?? 0 : 0
+            if pid == ancestor { return true }
+        }
+        return false
+    }
+}
