@@ -37,7 +37,7 @@ private struct IssuedCertificate: WireCodable {
 
 /// File: u8 version, the wanted certificates' NV indices, the valid certificates.
 private struct GuestCertificates: WireCodable {
-    var wanted: [EndorsementCertificate] = [.rsa2048, .eccP256, .platform]
+    var wanted = EndorsementCertificate.standard
     var issued: [IssuedCertificate] = []
     private static let version: UInt8 = 1
     static let largest = 32 * 1024
@@ -136,12 +136,15 @@ final class CertificateBook {
         return certificate
     }
 
-    /// Revokes what the guest has.
-    func recertify(_ guest: GuestID, wanted: [EndorsementCertificate]) throws(ChipError) {
+    /// Revokes these of the guest's certificates, or all that it has.
+    /// - Parameter renewing: it shall have new ones: these, or what it should have had and what every guest gets.
+    func recertify(_ guest: GuestID, _ chosen: [EndorsementCertificate], renewing: Bool) throws(ChipError) {
         var book = try certificates(of: guest)
-        try revoke(book.issued)
-        book.issued = []
-        book.wanted = wanted
+        let chosen = chosen.isEmpty ? Set(book.wanted + EndorsementCertificate.standard) : Set(chosen)
+        try revoke(book.issued.filter { chosen.contains($0.index) })
+        book.issued.removeAll { chosen.contains($0.index) }
+        let wanted = renewing ? chosen.union(book.wanted) : Set(book.wanted).subtracting(chosen)
+        book.wanted = EndorsementCertificate.allCases.filter(wanted.contains)
         try write(book, guest)
     }
 

@@ -72,10 +72,11 @@ extension DeviceService {
                 return Blob(try device.certify(try proxy.state[request.handle], at: index, of: try proxy.knownGuest()))
             },
             .on(HostCalls.Recertify.self) { [device] (request, _: Connection) throws(CallStatus) in
-                let wanted = request.wanted.compactMap { EndorsementCertificate(rawValue: $0.rawValue) }
-                guard let guest = GuestID(request.guest), wanted.count == request.wanted.count, Set(wanted).count == wanted.count
-                else { throw .malformed }
-                try device.perform { () throws(ChipError) in try device.certificates.recertify(guest, wanted: wanted) }
+                let chosen = request.chosen.compactMap { EndorsementCertificate(rawValue: $0.rawValue) }
+                guard let guest = GuestID(request.guest), chosen.count == request.chosen.count else { throw .malformed }
+                try device.perform { () throws(ChipError) in
+                    try device.certificates.recertify(guest, chosen, renewing: request.renewing)
+                }
                 return Nothing()
             },
             .on(HostCalls.RevocationList.self) { [device] (_, _: Connection) throws(CallStatus) in

@@ -37,6 +37,7 @@ package final class DeepQuotes {
     /// The rule for each guest, as the policy in force has it.
     private let rule: (KnownGuest) -> HostRule
     private var rates: [GuestID: Allowance] = [:]
+    private var refusals = LogLimiter()
     private static let guestsMax = 4096
 
     package init(_ instance: Instance, _ vpcrs: VPCRReader, rule: @escaping (KnownGuest) -> HostRule) {
@@ -50,16 +51,16 @@ package final class DeepQuotes {
         guard let request = try? DeepQuoteRequest(request) else { throw CallStatus(rawValue: TPMRC.value.rawValue) }
         let rule = rule(guest)
         guard !rule.quoted.isEmpty else {
-            note("the policy does not allow guest \(guest.name) a deep quote", guest.id)
+            note("the policy does not allow it", guest)
             throw CallStatus(rawValue: TPMRC.disabled.rawValue)
         }
         guard spend(guest.id) else {
-            note("guest \(guest.name) asks for more than \(HostRule.perMinute) deep quotes in a minute", guest.id)
+            note("more than \(HostRule.perMinute) in a minute", guest)
             throw CallStatus(rawValue: TPMRC.retry.rawValue)
         }
         do throws(CallStatus) { return try compose(request, guest.id, rule.quoted) } catch {
             if error.rawValue == TPMRC.disabled.rawValue {
-                note("there is no deep quote for guest \(guest.name): the host has no identity yet (paratpmctl host init)", guest.id)
+                note("the host has no identity yet (paratpmctl host init)", guest)
             }
             throw error
         }
@@ -103,7 +104,6 @@ package final class DeepQuotes {
         var left: Int
         /// Milliseconds
         var at: Int
-        var notedAt: Int?
     }
 
     private func spend(_ guest: GuestID) -> Bool {
@@ -127,14 +127,8 @@ package final class DeepQuotes {
         return Allowance(left: HostRule.burst, at: now)
     }
 
-    /// A guest that asks again and again shall not fill the log.
-    private func note(_ why: String, _ guest: GuestID) {
-        let now = milliseconds()
-        var allowance = allowance(guest, now)
-        if let last = allowance.notedAt, now - last < 10_000 { return }
-        allowance.notedAt = now
-        rates[guest] = allowance
-        log(.warning, .policy, why)
+    private func note(_ why: String, _ guest: KnownGuest) {
+        refusals.log(.warning, .policy, .deepQuoteRefused, guest: guest.name, [("why", why)])
     }
 
     private func milliseconds() -> Int {

@@ -179,25 +179,30 @@ package enum HostCalls {
         package typealias Reply = Blob
     }
 
-    /// Revokes all certificates of a guest. New ones are made when its TPM starts the next time, if it is to have any.
+    /// Revokes certificates of a guest. New ones are made when its TPM starts the next time.
     package enum Recertify: Call {
         package static let number: UInt16 = 106
         package static let callers: Caller = [.admin]
         package struct Request: WireCodable, Sendable {
             package var guest: [UInt8]
-            /// The certificates that the guest shall have from now on, by NV index.
-            package var wanted: [TPMHandle]
-            package init(guest: [UInt8], wanted: [TPMHandle]) {
+            /// By NV index; none: all that it has, and renewed are those that every guest gets too.
+            package var chosen: [TPMHandle]
+            /// False: the guest shall not have them any more.
+            package var renewing: Bool
+            package init(guest: [UInt8], chosen: [TPMHandle] = [], renewing: Bool = true) {
                 self.guest = guest
-                self.wanted = wanted
+                self.chosen = chosen
+                self.renewing = renewing
             }
             package init(from reader: inout WireReader) throws(WireError) {
                 guest = try reader.bytes(GuestID.size)
-                wanted = try reader.list(max: 64)
+                chosen = try reader.list(max: 64)
+                renewing = try reader.flag()
             }
             package func encode(to writer: inout WireWriter) {
                 writer.raw(guest)
-                writer.list(wanted)
+                writer.list(chosen)
+                writer.flag(renewing)
             }
         }
         package typealias Reply = Nothing

@@ -23,6 +23,8 @@ package enum LogEvent: String, CaseIterable, Sendable {
     case localityRefused = "locality-refused"
     /// A door proved its guest's identity, and the policy does not let its user be that guest.
     case doorRefused = "door-refused"
+    /// A guest asked for a deep quote and got none: the policy denies it, it asks too often, or the host has no identity.
+    case deepQuoteRefused = "deep-quote-refused"
     /// Somebody started `swtpm` who may not make guests.
     case enrolmentRefused = "enrolment-refused"
 }

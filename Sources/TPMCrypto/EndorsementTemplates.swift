@@ -18,6 +18,9 @@ package enum EndorsementCertificate: UInt32, CaseIterable, Sendable, WireCodable
     /// The platform's, which names the RSA-2048 key of the low range: where swtpm_setup puts it.
     case platform = 0x01C0_8000
 
+    /// Those that every guest gets: the TCG's two of the low range, and what swtpm_setup gives besides.
+    package static let standard: [Self] = [.rsa2048, .eccP256, .highP384, .platform]
+
     package var index: TPMHandle { TPMHandle(rawValue) }
 
     package init(from reader: inout WireReader) throws(WireError) {

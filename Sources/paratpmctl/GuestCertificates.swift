@@ -23,26 +23,20 @@ extension Guest {
         static let configuration = CommandConfiguration(
             abstract: "Revoke a guest's certificates, and have new ones made when its TPM is started the next time.",
             discussion: """
-                Without --index they are those that every guest gets: of its RSA-2048 key (0x1c00002), of its P-256 key (0x1c0000a), \
-                and the platform's (0x1c08000). See paratpmctl host revocations.
+                Every guest gets those of its RSA-2048 key (0x1c00002), its P-256 key (0x1c0000a) and its P-384 key (0x1c00016), and the \
+                platform's (0x1c08000). See paratpmctl host revocations.
                 """)
 
         @OptionGroup var options: InstanceOptions
         @Argument(help: "The guest's name.") var name: GuestName
-        @Option(help: ArgumentHelp("A certificate that it shall have, by NV index. Repeatable.", valueName: "index"))
+        @Option(help: ArgumentHelp("This certificate alone, which it need not have had, by NV index. Repeatable.", valueName: "index"))
         private var index: [CertificateIndex] = []
         @Flag(help: "Revoke, and make no new ones.")
         var revoke = false
 
-        func validate() throws {
-            guard !revoke || index.isEmpty else { throw ValidationError("--revoke and --index exclude each other.") }
-        }
-
         func run() throws {
-            let standard: [EndorsementCertificate] = [.rsa2048, .eccP256, .platform]
-            let wanted = revoke ? [] : index.isEmpty ? standard : index.map(\.certificate)
             _ = try options.instance.ask(.device, HostCalls.Recertify.self, .init(
-                guest: try options.instance.guest(name).bytes, wanted: wanted.map(\.index)))
+                guest: try options.instance.guest(name).bytes, chosen: index.map(\.certificate.index), renewing: !revoke))
         }
     }
 

@@ -55,6 +55,36 @@ import Wire
         }
     }
 
+    /// Each field, and the links that may break over a bit of it.
+    @Test func aForgeryIsNamed() throws {
+        let quote = try DeepQuote(bundle)
+        let fields: [(size: Int, links: Set<Link.Name>)] = [
+            (6, [.bundle]),  // magic, version
+            (DeepQuote.idSize, [.binding]),
+            (2, [.bundle, .signature]), (quote.nonce.count, [.binding]),
+            (8, [.binding]),  // boot count
+            (4, [.bundle]), (3 + 3, [.bundle, .binding]),  // selection
+            (2, [.bundle, .signature]), (quote.values.count, [.binding]),
+            (2, [.bundle, .signature]), (quote.hostValues.count, [.hostPCRs]),
+            (2, [.bundle, .signature]), (quote.statement.count, [.signature]),
+            (2, [.bundle, .signature]), (quote.signature.count, [.signature]),
+            (2, [.bundle]), (quote.attestationKey.count, [.bundle]),
+            (32, [.bundle]),  // the host's evidence
+        ]
+        let verified = try VerifiedHost(evidence, trust: .given, time: SoftwareHost.now)
+        var offset = 0
+        for (number, field) in fields.enumerated() {
+            for bit in offset * 8..<(offset + field.size) * 8 {
+                var forged = bundle
+                forged[bit / 8] ^= 1 << (bit % 8)
+                let broken = try #require(verifier.verify(forged, of: verified).broken)
+                #expect(field.links.contains(broken.name), "field \(number), bit \(bit): \(broken)")
+            }
+            offset += field.size
+        }
+        #expect(offset == bundle.count)
+    }
+
     @Test func noBitOfTheEvidenceCanBeChanged() throws {
         for bit in 0..<evidence.bytes.count * 8 {
             var forged = evidence.bytes

@@ -127,7 +127,13 @@ private let time: Int64 = 1_795_392_000
         let first = try proxy.call(HostCalls.Certify.self, .init(index: ecc, handle: handle)).bytes
         #expect(try proxy.call(HostCalls.Certify.self, .init(index: ecc, handle: handle)).bytes == first)
         #expect(try admin.call(HostCalls.Certificate.self, .init(guest: guest.id.bytes, index: ecc)).bytes == first)
-        _ = try admin.call(HostCalls.Recertify.self, .init(guest: guest.id.bytes, wanted: [ecc]))
+        _ = try admin.call(HostCalls.Recertify.self, .init(guest: guest.id.bytes, chosen: [EndorsementCertificate.highP521.index]))
+        #expect(try proxy.call(HostCalls.Certify.self, .init(index: ecc, handle: handle)).bytes == first, "that was for another one")
+        #expect(try proxy.call(HostCalls.Certificates.self, Nothing()).wanted.count == 5)
+        _ = try admin.call(HostCalls.Recertify.self, .init(guest: guest.id.bytes, chosen: [ecc], renewing: false))
+        #expect(throws: IPCError.self) { try proxy.call(HostCalls.Certify.self, .init(index: ecc, handle: handle)) }
+        _ = try admin.call(HostCalls.Recertify.self, .init(guest: guest.id.bytes))
+        #expect(try proxy.call(HostCalls.Certificates.self, Nothing()).wanted.count == 5)
         let second = try proxy.call(HostCalls.Certify.self, .init(index: ecc, handle: handle)).bytes
         #expect(second != first)
         _ = try admin.call(DeviceCalls.ForgetGuest.self, Blob(guest.id.bytes))

@@ -11,20 +11,26 @@ extension VirtualTPM {
         .ppWrite, .writeDefine, .ppRead, .ownerRead, .authRead, .noDA, .platformCreate, .written,
     ]
 
-    /// Makes the keys and fetches the certificates that the guest shall have and does not.
+    /// Makes the keys and fetches the certificates that the guest shall have and does not: of those keys that its TPM can have.
     /// - Returns: the first error; what could be done is done.
     package func refreshCertificates() -> TPMRC? {
         guard power != .failed, let host else { return nil }
         var problem: TPMRC?
         do throws(TPMRC) {
             for wanted in try host.certificates() {
-                guard let certificate = EndorsementCertificate(rawValue: wanted.index.rawValue), !isCurrent(certificate, wanted.digest)
+                guard let certificate = EndorsementCertificate(rawValue: wanted.index.rawValue), isOffered(certificate.template),
+                    !isCurrent(certificate, wanted.digest)
                 else { continue }
                 do throws(TPMRC) { try fetch(certificate, host) } catch { problem = problem ?? error }
             }
             try commit()
         } catch { problem = problem ?? error }
         return problem
+    }
+
+    private func isOffered(_ template: PublicArea) -> Bool {
+        do throws(TPMRC) { try template.checkOffered(by: device.chip) } catch { return false }
+        return true
     }
 
     /// Whether the index has this certificate, and the key is still the seed's.
