@@ -20,7 +20,7 @@ package enum DeviceDaemon {
             .device, .device, summary: "The only process of paratpm that talks to the TPM.",
             options: [chip, hostHandle, ownerAuth, .policyUser]
         ).main(profile: { .device($0.instance, chip: address($0).access) }) { (arguments) throws(Failure) in
-            let policy = try PolicyBook(arguments.instance)
+            let policy = try PolicyBook(arguments.instance, manager: arguments.manager)
             let device = try Device(try configuration(arguments))
             return DeviceService(device, arguments.instance, policy: policy, policyUser: try arguments.policyUser()).service
         }

@@ -52,6 +52,8 @@ package struct DoorOptions: Equatable, Sendable {
     package var stateMode: mode_t = 0o600
     package var pidFile: Target?
     package var logFile: LogFile?
+    /// Stands before each line of the log.
+    package var logPrefix = ""
     package var isDaemon = false
     package var runAs: String?
     /// PTM_CONFIG_FLAG_…: keys for the state that swtpm's user named.

@@ -10,6 +10,7 @@ import SystemMap
 package enum GuestDoor {
     /// Under the name swtpm the command line is swtpm's.
     package static func main() -> Never {
+        LogSink.look()
         var arguments = CommandLine.arguments
         let program = arguments.isEmpty ? "" : arguments.removeFirst()
         let name = program.split(separator: "/").last.map(String.init) ?? ""
@@ -57,6 +58,8 @@ package enum GuestDoor {
         if options.isDaemon { Background.leaveTerminal() }
         if let user = options.runAs { try Surroundings.become(user) }
         if let file = options.logFile { try Surroundings.redirectLog(file) }
+        LogSink.prefix = options.logPrefix
+        LogSink.look()
         signal(SIGPIPE, SIG_IGN)
         let signals = Descriptor(owning: csystem_signalfd([SIGTERM, SIGINT], 2))
         let manager = ServiceManager()
@@ -84,6 +87,7 @@ package enum GuestDoor {
         if let target = options.pidFile { try files.writePID(target) }
         if options.isDaemon { Background.ready(keepsLog: options.logFile != nil) }
         csystem_return_free_memory()
+        LogSink.connect()
 
         try confine(.guest(removing: files.directories), .guest, allowsUnconfined: options.allowsUnconfined)
 

@@ -44,7 +44,7 @@ private struct Spawner {
     private let door: Descriptor
     private let executable: String
     private let arguments: [String]
-    /// What the log needs to know of the service manager, and nothing else.
+    /// What the log needs to know, and nothing else.
     private let environment: [String]
     private let allowsUnconfined: Bool
 
@@ -53,7 +53,7 @@ private struct Spawner {
         self.executable = executable
         self.allowsUnconfined = allowsUnconfined
         arguments = [Role.proxy.rawValue] + (allowsUnconfined ? [allowUnconfinedOption] : [])
-        environment = getenv("JOURNAL_STREAM").map { ["JOURNAL_STREAM=" + String(cString: $0)] } ?? []
+        environment = (variable("JOURNAL_STREAM").map { ["JOURNAL_STREAM=" + $0] } ?? []) + ["\(LogSink.prefixVariable)=\(LogSink.prefix)"]
     }
 
     /// Until the door is gone; the proxies die with this process.

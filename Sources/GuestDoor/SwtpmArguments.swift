@@ -238,6 +238,7 @@ package struct SwtpmArguments {
             let list = try SwtpmOptions(
                 text, "logging", ["file": .text, "fd": .number, "level": .number, "prefix": .text, "truncate": .flag])
             options.logFile = Self.target(list).map { .init(target: $0, truncates: list.flag("truncate")) }
+            options.logPrefix = list.text("prefix") ?? ""
         }
     }
 

@@ -124,6 +124,7 @@ package struct Daemon: Sendable {
         profile: (DaemonArguments) -> Profile, acquire: (DaemonArguments) throws(Failure) -> Service<State>
     ) -> Never {
         Failure.role = role
+        LogSink.look()
         do throws(Failure) {
             switch try DaemonArguments.parse(Array(CommandLine.arguments.dropFirst()), options: options) {
             case .help: print(usage)
@@ -155,6 +156,7 @@ package struct Daemon: Sendable {
         let service = try acquire(arguments)
         let listener = try bind(socket)
         let watchdog = arguments.manager.watchdogTimer()
+        LogSink.connect()
 
         try confine(profile, role, allowsUnconfined: arguments.allowsUnconfined)
 

@@ -6,6 +6,7 @@ import Wire
 
 package final class PolicyBook {
     private let path: String?
+    private let manager: ServiceManager?
     package private(set) var current: PolicySet
     /// Of doors whose user is not the guest's.
     var refusals = LogLimiter()
@@ -15,12 +16,15 @@ package final class PolicyBook {
     /// The built-in policy, for ever.
     package init() {
         path = nil
+        manager = nil
         current = .builtIn
     }
 
     /// The instance's compiled policy; the built-in one where there is none.
-    package init(_ instance: Instance) throws(Failure) {
+    /// - Parameter manager: hears when it is read again.
+    package init(_ instance: Instance, manager: ServiceManager? = nil) throws(Failure) {
         path = instance.compiledPolicy
+        self.manager = manager
         guard let bytes = try Files.read(instance.compiledPolicy, max: PolicySet.largest) else {
             current = .builtIn
             return
@@ -59,6 +63,8 @@ package final class PolicyBook {
     /// - Parameter announce: what is said of each change, by the one service that says it.
     package func route<State>(announce: @escaping (PolicyChange) -> Void = { _ in }) -> Route<ServiceConnection<State>> {
         .on(ReloadPolicyCall.self) { (_, _: ServiceConnection<State>) throws(CallStatus) in
+            self.manager?.reloading()
+            defer { self.manager?.ready() }
             let changes = try self.reload()
             changes.forEach(announce)
             return UInt32(clamping: changes.count)

@@ -24,6 +24,8 @@ package final class Proxy {
 
     /// A proxy's whole life: acquire, confine, serve.
     package static func main() -> Never {
+        LogSink.look()
+        LogSink.prefix = variable(LogSink.prefixVariable) ?? ""
         signal(SIGPIPE, SIG_IGN)
         // Reading the state file takes megabytes for a moment.
         csystem_return_large_blocks(128 * 1024)

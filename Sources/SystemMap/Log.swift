@@ -1,4 +1,5 @@
-// Log lines: to standard error, with the priority prefix that the journal understands when it listens.
+// Log lines: to standard error, with the priority prefix that the journal understands when it listens; and events.
+import CSystem
 import Glibc
 
 package enum LogPriority: Int, Sendable {
@@ -8,8 +9,8 @@ package enum LogPriority: Int, Sendable {
 /// One line on standard error: "<priority>role: text" under systemd, "role: text" elsewhere.
 /// Text that came from outside must be printable before it comes here; secrets never do.
 package func log(_ priority: LogPriority, _ role: Role, _ text: String) {
-    let prefix = getenv("JOURNAL_STREAM") != nil ? "<\(priority.rawValue)>" : ""
-    let line = Array("\(prefix)\(role.rawValue): \(text)\n".utf8)
+    let prefix = LogSink.isJournal ? "<\(priority.rawValue)>" : ""
+    let line = Array("\(prefix)\(LogSink.prefix)\(role.rawValue): \(text)\n".utf8)
     _ = write(STDERR_FILENO, line, line.count)
 }
 
@@ -29,13 +30,19 @@ package enum LogEvent: String, CaseIterable, Sendable {
     case enrolmentRefused = "enrolment-refused"
 }
 
-/// An event's line: "event=NAME guest=NAME key=value …". Values are quoted where they hold spaces.
+/// An event's line: "event=NAME guest=NAME key=value …". Values are quoted where they hold spaces. The journal gets each as a field
+/// too: MESSAGE_ID, PARATPM_EVENT, PARATPM_GUEST, PARATPM_KEY…
 package func log(
     _ priority: LogPriority, _ role: Role, _ event: LogEvent, guest: GuestName? = nil, _ fields: [(key: String, value: String)] = []
 ) {
     let all = [("event", event.rawValue)] + (guest.map { [("guest", $0.text)] } ?? []) + fields.map { ($0.key, $0.value) }
     let words = all.map { key, value in "\(key)=" + (value.contains(" ") || value.isEmpty ? "\"\(value)\"" : value) }
-    log(priority, role, words.joined(separator: " "))
+    let text = words.joined(separator: " ")
+    if let journal = LogSink.journal {
+        let entry = JournalEntry(priority, role, event, text, all).bytes
+        if csystem_send(journal.raw, entry, entry.count, nil, 0, 0) == entry.count { return }
+    }
+    log(priority, role, text)
 }
 
 /// Keeps one guest from filling the log: a few lines at once, then one in a while, which says how many are missing.

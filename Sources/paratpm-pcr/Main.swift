@@ -8,7 +8,7 @@ import PCRStore
         Daemon(.pcr, .pcr, summary: "Holds the virtual PCRs of all guests.", options: [.policyUser]).main(
             profile: { .pcr($0.instance) }
         ) { (arguments) throws(Failure) in
-            let policy = try PolicyBook(arguments.instance)
+            let policy = try PolicyBook(arguments.instance, manager: arguments.manager)
             return PCRServer(
                 arguments.instance, policy: policy, policyUser: try arguments.policyUser(), manager: arguments.manager,
                 passed: ServiceManager.takePassed()

@@ -7,7 +7,7 @@ import PolicyChecker
         Daemon(.policy, .policy, summary: "Checks the guests' policy sessions.").main(
             profile: { .policy($0.instance) }
         ) { (arguments) throws(Failure) in
-            let policy = try PolicyBook(arguments.instance)
+            let policy = try PolicyBook(arguments.instance, manager: arguments.manager)
             return PolicyServer(arguments.instance, try Gate.acquire(arguments.instance), policy: policy).service
         }
     }

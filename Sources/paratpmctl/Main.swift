@@ -16,10 +16,12 @@ struct Paratpmctl: ParsableCommand {
             there, 70 failure of our own, 73 cannot create, 74 input or output).
             """,
         subcommands: [
-            Run.self, Guest.self, Host.self, Policy.self, PCRCommand.self, Quote.self, Attest.self, Status.self, SandboxCommand.self,
+            Run.self, Guest.self, Host.self, Policy.self, PCRCommand.self, LogCommand.self, Quote.self, Attest.self, Status.self,
+            SandboxCommand.self,
         ])
 
     static func main() {
+        LogSink.look()
         do {
             var command = try parseAsRoot()
             try command.run()

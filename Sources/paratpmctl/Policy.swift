@@ -45,12 +45,23 @@ struct Policy: ParsableCommand {
     struct Compile: ParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Compile the policy files to the form that the services load.",
-            discussion: "The services read it when they start. To put it in force now, use reload.")
+            discussion: """
+                The services read it when they start. To put it in force now, use reload. With --keep a wrong file is shown, and is an error \
+                only where no policy was compiled before: the former one stays.
+                """)
 
         @OptionGroup var options: InstanceOptions
         @Option(help: ArgumentHelp("Write there instead of the instance's place.", valueName: "path")) var output: String?
+        @Flag(help: "Where a file is wrong, keep what was compiled before.") var keep = false
 
         func run() throws {
+            do { try compile() } catch {
+                guard keep, access(options.instance.compiledPolicy, F_OK) == 0 else { throw error }
+                log(.error, .control, "the policy that was compiled before stays")
+            }
+        }
+
+        private func compile() throws {
             try PolicySources.reporting {
                 let text = try PolicySources.load([], options.instance)
                 PolicySources.warn(of: text)

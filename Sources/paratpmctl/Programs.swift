@@ -1,6 +1,7 @@
 // Where the other executables are: ours beside this one, and the real swtpm for the simulated chip.
 import Glibc
 import GuestIdentity
+import IPC
 import SystemMap
 
 enum Programs {
@@ -31,6 +32,19 @@ enum Programs {
         var status: Int32 = 0
         while waitpid(pid, &status, 0) < 0 && errno == EINTR {}
         guard status == 0 else { throw Failure(.unavailable, "\(arguments.joined(separator: " ")) failed; its own messages say why") }
+    }
+
+    /// Starts a program of the system's, found on PATH, with its standard output there.
+    static func start(_ arguments: [String], output: Descriptor) throws(Failure) -> pid_t {
+        let name = arguments.first ?? ""
+        var actions = posix_spawn_file_actions_t()
+        posix_spawn_file_actions_init(&actions)
+        defer { posix_spawn_file_actions_destroy(&actions) }
+        posix_spawn_file_actions_adddup2(&actions, output.raw, STDOUT_FILENO)
+        var pid: pid_t = 0
+        let error = withCStrings(arguments) { posix_spawnp(&pid, name, &actions, nil, $0, environ) }
+        guard error == 0 else { throw .system(.unavailable, "cannot start \(name)", errno: error) }
+        return pid
     }
 
     private static func isExecutable(_ path: String) -> Bool { access(path, X_OK) == 0 }

@@ -35,6 +35,8 @@ struct Run: ParsableCommand {
         let lock = try lock(instance)
         try PolicySources.reporting { try CompiledPolicy.write(try PolicySources.load([], instance).compiled(), instance) }
         let programs = try programs(instance)
+        let log = try InstanceLog(instance)
+        defer { log.end() }
         let supervisor = try Supervisor(notifySocket: instance.notifySocket, lock: lock)
         defer {
             manager.stopping()

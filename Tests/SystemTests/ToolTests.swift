@@ -60,6 +60,40 @@ import TPMWire
         #expect(down.status == 69 && down.output.contains("paratpm-pcr: down (not running)"))
     }
 
+    @Test func eventsAreInTheInstancesLog() throws {
+        let broker = try Broker()
+        let files = broker.directory.path + "/policy.d"
+        try FileManager.default.createDirectory(atPath: files, withIntermediateDirectories: true)
+        try "[guest.web]\nlocalities = [0, 1]\n".write(toFile: files + "/host.toml", atomically: true, encoding: .utf8)
+        #expect(try ctl(broker, "policy", "reload").status == 0)
+        try eventually("the event is in the log") { (try? ctl(broker, "log").output.contains("policy-changed")) ?? false }
+        let event = try object(try ctl(broker, "log", "--json", "--guest", "web").output)
+        #expect(event["program"] as? String == "paratpm-policy" && event["event"] as? String == "policy-changed")
+        #expect(event["guest"] as? String == "web")
+        #expect((event["values"] as? [String: String])?["key"] == "localities")
+        #expect(try ctl(broker, "log", "--event", "door-refused") == (0, ""))
+        #expect(try ctl(broker, "log", "--all", "-n", "1", "--since", "2999-01-01T00:00:00Z") == (0, ""))
+        let all = try ctl(broker, "log", "--all").output.split(separator: "\n")
+        #expect(all.count > 2 && all.allSatisfy { $0.wholeMatch(of: /\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ \S+: .*/) != nil })
+        #expect(try ctl(broker, "log", "--all", "-n", "1").output == all[all.count - 1] + "\n")
+        #expect(try ctl(broker, "log", "--event", "no-such-event").status == 64)
+    }
+
+    @Test func compilingWithKeepLeavesTheFormerPolicyAndNeedsOne() throws {
+        let directory = try TemporaryDirectory()
+        let (files, compiled) = (directory.path + "/policy.d", directory.path + "/rules/compiled")
+        try FileManager.default.createDirectory(atPath: files, withIntermediateDirectories: true)
+        func compile() throws -> Int32 { try run(Programs.path("paratpmctl"), ["policy", "compile", "--keep", "--dir", directory.path]).status }
+        try "nonsense = 1".write(toFile: files + "/host.toml", atomically: true, encoding: .utf8)
+        #expect(try compile() == 65, "there is no former one")
+        try "[guest.web]\nlocalities = [0]\n".write(toFile: files + "/host.toml", atomically: true, encoding: .utf8)
+        #expect(try compile() == 0)
+        let former = FileManager.default.contents(atPath: compiled)
+        try "nonsense = 1".write(toFile: files + "/host.toml", atomically: true, encoding: .utf8)
+        #expect(try compile() == 0)
+        #expect(former != nil && FileManager.default.contents(atPath: compiled) == former)
+    }
+
     @Test func aGuestThatIsNotThereIsNoInput() throws {
         let broker = try Broker()
         for command in [["guest", "show", "nobody"], ["pcr", "read", "nobody"], ["guest", "remove", "nobody"]] {
