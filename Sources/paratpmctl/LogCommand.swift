@@ -73,10 +73,8 @@ private struct Journal: LogSource {
     private(set) var isAtEnd = false
 
     init(follow: Bool) throws(Failure) {
-        guard let (ours, theirs) = pipe() else { throw .system(.software, "cannot make a pipe") }
         let arguments = ["journalctl", "--quiet", "--no-pager", "--output=export", "--unit=paratpm-*"] + (follow ? ["--follow", "--lines=all"] : [])
-        child = try Programs.start(arguments, output: theirs)
-        output = ours
+        (child, output) = try Programs.start(arguments)
     }
 
     mutating func next() throws(Failure) -> [LogEntry]? {

@@ -17,7 +17,7 @@ struct Paratpmctl: ParsableCommand {
             """,
         subcommands: [
             Run.self, Guest.self, Host.self, Policy.self, PCRCommand.self, LogCommand.self, Quote.self, Attest.self, Status.self,
-            SandboxCommand.self,
+            Doctor.self, SandboxCommand.self,
         ])
 
     static func main() {

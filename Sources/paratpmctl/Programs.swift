@@ -34,17 +34,30 @@ enum Programs {
         guard status == 0 else { throw Failure(.unavailable, "\(arguments.joined(separator: " ")) failed; its own messages say why") }
     }
 
-    /// Starts a program of the system's, found on PATH, with its standard output there.
-    static func start(_ arguments: [String], output: Descriptor) throws(Failure) -> pid_t {
+    /// Starts a program of the system's, found on PATH, whose standard output is to be read.
+    static func start(_ arguments: [String]) throws(Failure) -> (child: pid_t, output: Descriptor) {
+        guard let (reader, writer) = pipe() else { throw .system(.software, "cannot make a pipe") }
         let name = arguments.first ?? ""
         var actions = posix_spawn_file_actions_t()
         posix_spawn_file_actions_init(&actions)
         defer { posix_spawn_file_actions_destroy(&actions) }
-        posix_spawn_file_actions_adddup2(&actions, output.raw, STDOUT_FILENO)
+        posix_spawn_file_actions_adddup2(&actions, writer.raw, STDOUT_FILENO)
         var pid: pid_t = 0
         let error = withCStrings(arguments) { posix_spawnp(&pid, name, &actions, nil, $0, environ) }
         guard error == 0 else { throw .system(.unavailable, "cannot start \(name)", errno: error) }
-        return pid
+        return (pid, reader)
+    }
+
+    /// What such a program says.
+    static func output(_ arguments: [String]) throws(Failure) -> String {
+        let (child, output) = try start(arguments)
+        var bytes: [UInt8] = []
+        var buffer = [UInt8](repeating: 0, count: 1 << 16)
+        while case let count = read(output.raw, &buffer, buffer.count), count > 0 { bytes += buffer[..<count] }
+        var status: Int32 = 0
+        while waitpid(child, &status, 0) < 0 && errno == EINTR {}
+        guard status == 0 else { throw Failure(.unavailable, "\(arguments.joined(separator: " ")) failed; its own messages say why") }
+        return String(decoding: bytes, as: UTF8.self)
     }
 
     private static func isExecutable(_ path: String) -> Bool { access(path, X_OK) == 0 }

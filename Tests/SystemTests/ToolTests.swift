@@ -79,6 +79,37 @@ import TPMWire
         #expect(try ctl(broker, "log", "--event", "no-such-event").status == 64)
     }
 
+    @Test func theDoctorFindsWhatIsWrongAndSaysHowToMendIt() throws {
+        let broker = try Broker()
+        let directory = broker.directory.path
+        #expect(try ctl(broker, "guest", "add", "alice").status == 0)
+        let healthy = try ctl(broker, "doctor")
+        #expect(healthy.status == 0 && healthy.output.hasSuffix("nothing is wrong\n"), "\(healthy.output)")
+
+        let (identity, stranger) = (directory + "/guests/alice/paratpm-identity", directory + "/guests/zed")
+        chmod(identity, 0o644)
+        try FileManager.default.createDirectory(atPath: stranger, withIntermediateDirectories: true)
+        try FileManager.default.createDirectory(atPath: directory + "/policy.d", withIntermediateDirectories: true)
+        try "x = 1".write(toFile: directory + "/policy.d/host.toml", atomically: true, encoding: .utf8)
+        let ill = try object(try ctl(broker, "doctor", "--json").output)
+        let findings = try #require(ill["findings"] as? [[String: Any]])
+        func mend(_ topic: String, _ level: String) -> [String] {
+            findings.filter { $0["topic"] as? String == topic && $0["level"] as? String == level }.compactMap { $0["mend"] as? String }
+        }
+        #expect(ill["ok"] as? Bool == false)
+        #expect(mend("files", "problem") == ["chmod 600 \(identity)"])
+        #expect(mend("policy", "problem") == ["correct the file, then paratpmctl policy reload"])
+        #expect(mend("leftovers", "note").count == 1)
+
+        chmod(identity, 0o600)
+        try "[guest.alice]\nlocalities = [0]".write(toFile: directory + "/policy.d/host.toml", atomically: true, encoding: .utf8)
+        let changed = try ctl(broker, "doctor")
+        #expect(changed.status == 0 && changed.output.contains("to mend: paratpmctl policy reload"), "a policy that is not in force yet is no problem")
+        broker.child.stop()
+        let down = try ctl(broker, "doctor")
+        #expect(down.status == 69 && down.output.contains("PROBLEM  services: paratpm-device: not running\n         to mend: paratpmctl run --dir \(directory)"))
+    }
+
     @Test func compilingWithKeepLeavesTheFormerPolicyAndNeedsOne() throws {
         let directory = try TemporaryDirectory()
         let (files, compiled) = (directory.path + "/policy.d", directory.path + "/rules/compiled")
