@@ -7,7 +7,7 @@ import Wire
 extension PolicyState {
     /// TPM2_PolicySecret (23.4), after the entity's authorization was checked
     mutating func policySecret(
-        _ entityName: [UInt8], _ hierarchy: TicketHierarchy?, _ terms: AuthorizationTerms, _ moment: PolicyMoment, _ mint: TicketMint
+        _ entityName: [UInt8], _ hierarchy: TicketHierarchy?, _ terms: AuthorizationTerms, _ moment: Moment, _ mint: TicketMint
     ) throws(TPMRC) -> GivenTicket? {
         let limit = timeLimit(terms, moment.time)
         if !isTrial { try check(terms, limit, moment, numbers: (cpHash: 2, expiration: 4)) }
@@ -19,7 +19,7 @@ extension PolicyState {
     /// TPM2_PolicySigned (23.3)
     mutating func policySigned(
         _ key: PublicArea, _ evidence: SignatureEvidence, _ hierarchy: TicketHierarchy, _ terms: AuthorizationTerms,
-        _ moment: PolicyMoment, _ mint: TicketMint
+        _ moment: Moment, _ mint: TicketMint
     ) throws(TPMRC) -> GivenTicket? {
         let limit = timeLimit(terms, moment.time)
         if !isTrial {
@@ -33,7 +33,7 @@ extension PolicyState {
     /// TPM2_PolicyTicket (23.5): what an entity agreed to before, in another session maybe.
     mutating func policyTicket(
         _ given: Ticket, _ hierarchy: TicketHierarchy, _ timeout: [UInt8], _ entityName: [UInt8], _ terms: AuthorizationTerms,
-        _ moment: PolicyMoment, _ mint: TicketMint
+        _ moment: Moment, _ mint: TicketMint
     ) throws(TPMRC) {
         guard !isTrial else { throw .attributes.handle(1) }
         guard
@@ -91,7 +91,7 @@ extension PolicyState {
 
     /// 23.2.2. nonceTPM is parameter 1 of the commands that have one.
     private func check(
-        _ terms: AuthorizationTerms, _ limit: UInt64?, _ moment: PolicyMoment, numbers: (cpHash: Int, expiration: Int)
+        _ terms: AuthorizationTerms, _ limit: UInt64?, _ moment: Moment, numbers: (cpHash: Int, expiration: Int)
     ) throws(TPMRC) {
         guard terms.nonceTPM.isEmpty || constantTimeEqual(terms.nonceTPM, moment.nonceTPM) else { throw .nonce.parameter(1) }
         guard !hasPassed(limit, at: moment.time) else { throw .expired.parameter(numbers.expiration) }
@@ -102,7 +102,7 @@ extension PolicyState {
 
     private func ticket(
         _ tag: UInt16, _ hierarchy: TicketHierarchy, _ entityName: [UInt8], _ terms: AuthorizationTerms, _ limit: UInt64?,
-        _ moment: PolicyMoment, _ mint: TicketMint
+        _ moment: Moment, _ mint: TicketMint
     ) -> GivenTicket? {
         guard let limit, terms.expiration < 0 else { return nil }
         let authorization = AuthorizationTicket(

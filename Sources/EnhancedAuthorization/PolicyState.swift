@@ -11,7 +11,9 @@ package struct PolicyState: WireCodable, Sendable, Equatable {
     package let hash: HashAlgorithm
     /// A trial session computes a digest and checks nothing; it authorizes nothing.
     package let isTrial: Bool
+    /// The start, by the host's clock: a time limit that names the session's nonce counts from here.
     package let startTime: GuestTime
+    package let nonces: SessionNonces
 
     // What Policy commands add, and PolicyRestart takes away
 
@@ -52,21 +54,23 @@ package struct PolicyState: WireCodable, Sendable, Equatable {
     package var isPasswordNeeded: Bool { proof == .password }
 
     /// The state after TPM2_StartAuthSession (Part 3, 11.1): policyDigest is all zero.
-    package init(hash: HashAlgorithm, isTrial: Bool, startTime: GuestTime) {
+    package init(hash: HashAlgorithm, isTrial: Bool, startTime: GuestTime, nonces: SessionNonces) {
         self.hash = hash
         self.isTrial = isTrial
         self.startTime = startTime
+        self.nonces = nonces
         policyDigest = [UInt8](repeating: 0, count: hash.digestSize)
     }
 
     /// Changes with the fields below: a token of another version is no token.
-    private static let version: UInt8 = 3
+    private static let version: UInt8 = 4
 
     package init(from reader: inout WireReader) throws(WireError) {
         guard try reader.u8() == Self.version else { throw .invalid(0) }
         hash = try reader.value()
         isTrial = try reader.flag()
         startTime = try reader.value()
+        nonces = try reader.value()
         policyDigest = try reader.bytes(hash.digestSize)
         guard let proof = Proof(rawValue: try reader.u8()) else { throw .invalid(0) }
         self.proof = proof
@@ -85,6 +89,7 @@ package struct PolicyState: WireCodable, Sendable, Equatable {
         writer.value(hash)
         writer.flag(isTrial)
         writer.value(startTime)
+        writer.value(nonces)
         writer.raw(policyDigest)
         writer.u8(proof.rawValue)
         writer.optional(commandCode)

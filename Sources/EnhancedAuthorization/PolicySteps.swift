@@ -24,6 +24,12 @@ package struct GivenTicket: Sendable {
     package let ticket: Ticket
 }
 
+/// When a step is taken
+struct Moment {
+    let nonceTPM: [UInt8]
+    let time: GuestTime
+}
+
 extension PolicyState {
     /// The PCRs whose values `apply` needs for this step; nil: none.
     package func pcrsNeeded(for step: PolicyStep) -> [PCRSelection]? {
@@ -33,13 +39,16 @@ extension PolicyState {
     }
 
     /// One Policy command.
-    /// - Parameter pcrs: present where `pcrsNeeded` asks for it.
+    /// - Parameters:
+    ///   - rolls: how many times the session's nonceTPM has rolled.
+    ///   - pcrs: present where `pcrsNeeded` asks for it.
     /// - Returns: the command's ticket; nil where it returns none, or a NULL ticket.
     /// - Throws: the command's response code, with its parameter number; nothing has changed then.
     @discardableResult
     package mutating func apply(
-        _ step: PolicyStep, at moment: PolicyMoment, mint: TicketMint, pcrs: PCRReading? = nil
+        _ step: PolicyStep, at time: GuestTime, rolls: UInt64, mint: TicketMint, pcrs: PCRReading? = nil
     ) throws(TPMRC) -> GivenTicket? {
+        let moment = Moment(nonceTPM: nonces[rolls], time: time)
         switch step {
         case .restart: restart()
         case .pcr(let expected, let selection): try policyPCR(expected, selection, pcrs)
@@ -73,7 +82,7 @@ extension PolicyState {
 
     /// TPM2_PolicyRestart (11.2)
     private mutating func restart() {
-        self = PolicyState(hash: hash, isTrial: isTrial, startTime: startTime)
+        self = PolicyState(hash: hash, isTrial: isTrial, startTime: startTime, nonces: nonces)
     }
 
     /// TPM2_PolicyPCR (23.7)

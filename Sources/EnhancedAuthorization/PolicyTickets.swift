@@ -8,8 +8,13 @@ import Wire
 package struct TicketMint {
     /// The HMAC key for one hierarchy's tickets, 64 bytes
     private let key: (TicketHierarchy) -> Secret
+    private let boot: [UInt8]
 
-    package init(key: @escaping (TicketHierarchy) -> Secret) { self.key = key }
+    /// - Parameter boot: the host's, with which the guests' times end, and so the tickets that have a timeout.
+    package init(boot: [UInt8], key: @escaping (TicketHierarchy) -> Secret) {
+        self.boot = boot
+        self.key = key
+    }
 
     /// TPMT_TK_VERIFIED: a key's signature over the digest was genuine.
     package func verified(_ hierarchy: TicketHierarchy, digest: [UInt8], keyName: [UInt8]) -> Ticket {
@@ -21,7 +26,10 @@ package struct TicketMint {
 
     /// TPMT_TK_AUTH: an entity agreed, until the timeout.
     package func authorized(_ tag: UInt16, _ hierarchy: TicketHierarchy, _ authorization: AuthorizationTicket) -> Ticket {
-        ticket(tag, hierarchy) { authorization.encode(to: &$0) }
+        ticket(tag, hierarchy) {
+            authorization.encode(to: &$0)
+            $0.sized16(boot)
+        }
     }
 
     /// TPMT_TK_HASHCHECK: the checker made the digest, of data that cannot be taken for a structure of the TPM's own.

@@ -50,19 +50,20 @@ package struct Gate {
     /// The instance's gate secret; made when the service starts for the first time.
     package static func acquire(_ instance: Instance) throws(Failure) -> Gate {
         try Files.makeDirectory(instance.policyDirectory, mode: 0o700)
+        let boot = try hostBoot()
         if let bytes = try Files.read(instance.gateRecord, max: GateRecord.largest) {
             guard let record = try? GateRecord(wire: bytes) else {
                 throw Failure(.dataError, "\(instance.gateRecord) is damaged; it was left alone. Without it nothing that guests had gated can be used")
             }
             let chip = GateChip(instance, rootName: record.rootName)
-            return try patiently { () throws(CallStatus) in try recover(record, chip) }
+            return try patiently { () throws(CallStatus) in try recover(record, chip, boot) }
         }
         let record = try patiently { () throws(CallStatus) in try make(instance) }
         try Files.write(instance.gateRecord, record.wire, mode: 0o600, replacing: false)
         log(.notice, .policy, "made the gate secret; the chip seals it under the host root")
         // What is used is what the chip gives back.
         let chip = GateChip(instance, rootName: record.rootName)
-        return try patiently { () throws(CallStatus) in try recover(record, chip) }
+        return try patiently { () throws(CallStatus) in try recover(record, chip, boot) }
     }
 
     private static func make(_ instance: Instance) throws(CallStatus) -> GateRecord {
@@ -82,14 +83,14 @@ package struct Gate {
         return GateRecord(rootName: root.name, area: made.area, wrapped: made.wrapped)
     }
 
-    private static func recover(_ record: GateRecord, _ chip: GateChip) throws(CallStatus) -> Gate {
+    private static func recover(_ record: GateRecord, _ chip: GateChip, _ boot: [UInt8]) throws(CallStatus) -> Gate {
         var response = try chip.run(GateCommand(
             code: .unseal, target: .gateSecret(record.area, record.wrapped), name: record.area.name, attributes: .encrypt))
         defer { wipe(&response.parameters) }
         var reader = WireReader(response.parameters)
         guard var secret = try? reader.sized16(), secret.count == GateKeys.size else { throw .failed }
         defer { wipe(&secret) }
-        return Gate(keys: GateKeys(secret: Secret(secret)), chip: chip)
+        return Gate(keys: GateKeys(secret: Secret(secret), boot: boot), chip: chip)
     }
 
     private static func patiently<R>(_ body: () throws(CallStatus) -> R) throws(Failure) -> R {

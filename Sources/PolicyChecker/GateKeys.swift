@@ -10,23 +10,26 @@ import Wire
 package struct GateKeys: Sendable {
     package static let size = 32
     private let secret: Secret
+    private let boot: [UInt8]
     /// MAC key of tokens
     package let token: Secret
     /// MAC key of digests under way
     let hash: Secret
 
-    package init(secret: Secret) {
+    /// - Parameter boot: the host's, with which tokens end, and tickets that a time limit can have.
+    package init(secret: Secret, boot: [UInt8]) {
         self.secret = secret
-        func key(_ label: String) -> Secret {
+        self.boot = boot
+        func key(_ label: String, _ context: [UInt8] = []) -> Secret {
             var (bytes, key) = (secret.bytes, [UInt8]())
-            key = kdfa(.sha256, key: bytes, label: label, bits: 256)
+            key = kdfa(.sha256, key: bytes, label: label, contextU: context, bits: 256)
             defer {
                 wipe(&bytes)
                 wipe(&key)
             }
             return Secret(key)
         }
-        token = key("TOKEN")
+        token = key("TOKEN", boot)
         hash = key("HASH")
     }
 
@@ -48,7 +51,7 @@ package struct GateKeys: Sendable {
 
     /// What makes one guest's tickets. A hierarchy's key has the place of its proof (Part 1, 14.4), and ends when that does.
     package func mint(_ guest: GuestID) -> TicketMint {
-        TicketMint { [self] hierarchy in
+        TicketMint(boot: boot) { [self] hierarchy in
             var key = derive(.sha512, "TICKET", guest.bytes, hierarchy.wire)
             defer { wipe(&key) }
             return Secret(key)

@@ -44,6 +44,7 @@ extension Gatekeeper {
         guard role != .user || !area.attributes.contains(.userWithAuth) else { return }
         guard !request.token.isEmpty else { throw CallStatus(.authType) }
         guard let state = PolicyToken.open(request.token, key: keys.token, guest: guest) else { throw .notPermitted }
+        guard let time = GuestTime(epoch: request.epoch, now: clock()) else { throw .malformed }
         // A trial session has proved nothing.
         guard !state.isTrial else { throw CallStatus(.attributes) }
         let digests = CommandDigests(command.code, names: command.names, parameters: command.parameters)
@@ -53,7 +54,7 @@ extension Gatekeeper {
             guard uncounted.holds(now.digests) else { throw CallStatus(.pcrChanged) }
         }
         let use = PolicyUse(
-            authPolicy: area.authPolicy, policyHash: area.nameAlgorithm, command: command.code, role: role, time: request.time,
+            authPolicy: area.authPolicy, policyHash: area.nameAlgorithm, command: command.code, role: role, time: time,
             pcrGeneration: now?.generation ?? 0, locality: now?.locality ?? 0, nvWritten: nil,
             digest: { digests.digest($0, state.hash) })
         do throws(TPMRC) { try state.check(use) } catch { throw CallStatus(error) }

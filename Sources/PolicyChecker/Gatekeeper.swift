@@ -17,11 +17,14 @@ package final class Gatekeeper {
     let keys: GateKeys
     let twins: any GatedTwins
     let vpcrs: any VPCRSource
+    /// The host's, in milliseconds
+    let clock: () -> UInt64
 
-    package init(keys: GateKeys, twins: any GatedTwins, vpcrs: any VPCRSource) {
+    package init(keys: GateKeys, twins: any GatedTwins, vpcrs: any VPCRSource, clock: @escaping () -> UInt64) {
         self.keys = keys
         self.twins = twins
         self.vpcrs = vpcrs
+        self.clock = clock
     }
 
     // MARK: Making

@@ -25,7 +25,7 @@ package final class PolicyServer {
         self.gate = gate
         vpcrs = VPCRReader(instance)
         deepQuotes = DeepQuotes(instance, vpcrs) { HostRule(policy.policy(of: $0.name)) }
-        gatekeeper = Gatekeeper(keys: gate.keys, twins: gate.chip, vpcrs: vpcrs)
+        gatekeeper = Gatekeeper(keys: gate.keys, twins: gate.chip, vpcrs: vpcrs, clock: hostMilliseconds)
     }
 
     package var service: Service<Void> {
@@ -34,7 +34,7 @@ package final class PolicyServer {
                 book.route(announce: announce),
                 proxyChannelRoute { (_, _) throws(CallStatus) in ((), []) },
                 .on(PolicyCalls.Start.self) { [self] (request, proxy: Connection) throws(CallStatus) in
-                    Blob(seal(start(request), for: try proxy.knownGuest().id))
+                    Blob(seal(try start(request), for: try proxy.knownGuest().id))
                 },
                 .on(PolicyCalls.Step.self) { [self] (request, proxy: Connection) throws(CallStatus) in
                     try step(request, of: try proxy.knownGuest().id)
@@ -94,17 +94,21 @@ package final class PolicyServer {
         ]
     }
 
-    private func start(_ request: PolicyCalls.Start.Request) -> PolicyState {
-        PolicyState(hash: request.hash, isTrial: request.trial, startTime: request.startTime)
+    private func start(_ request: PolicyCalls.Start.Request) throws(CallStatus) -> PolicyState {
+        guard let time = GuestTime(epoch: request.epoch, now: hostMilliseconds()),
+            let nonces = SessionNonces(size: request.nonceSize, hash: request.hash)
+        else { throw .malformed }
+        return PolicyState(hash: request.hash, isTrial: request.trial, startTime: time, nonces: nonces)
     }
 
     private func step(_ request: PolicyCalls.Step.Request, of guest: GuestID) throws(CallStatus) -> PolicyCalls.Step.Reply {
         guard var state = PolicyToken.open(request.token, key: keys.token, guest: guest) else { throw .notPermitted }
+        guard let time = GuestTime(epoch: request.moment.epoch, now: hostMilliseconds()) else { throw .malformed }
         let needed = state.pcrsNeeded(for: request.step)
         let pcrs: PCRReading? = if let needed { try vpcrs.read(guest, needed) } else { nil }
         let given: GivenTicket?
         do throws(TPMRC) {
-            given = try state.apply(request.step, at: request.moment, mint: keys.mint(guest), pcrs: pcrs)
+            given = try state.apply(request.step, at: time, rolls: request.moment.rolls, mint: keys.mint(guest), pcrs: pcrs)
         } catch {
             throw CallStatus(rawValue: error.rawValue)
         }

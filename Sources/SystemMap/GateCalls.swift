@@ -65,28 +65,29 @@ package enum GateCalls {
             package var command: GuestCommand
             /// Of the policy session that authorizes the object; empty: there is none.
             package var token: [UInt8]
-            package var time: GuestTime
+            /// When the guest's power came on (GuestTime)
+            package var epoch: UInt64
             /// Of attestation commands
             package var statement: Statement?
-            package init(object: GatedObject, command: GuestCommand, token: [UInt8], time: GuestTime, statement: Statement? = nil) {
+            package init(object: GatedObject, command: GuestCommand, token: [UInt8], epoch: UInt64, statement: Statement? = nil) {
                 self.object = object
                 self.command = command
                 self.token = token
-                self.time = time
+                self.epoch = epoch
                 self.statement = statement
             }
             package init(from reader: inout WireReader) throws(WireError) {
                 object = try reader.value()
                 command = try reader.value()
                 token = try reader.sized16(max: PolicyCalls.tokenMax)
-                time = try reader.value()
+                epoch = try reader.u64()
                 statement = try reader.flag() ? try reader.value() : nil
             }
             package func encode(to writer: inout WireWriter) {
                 writer.value(object)
                 writer.value(command)
                 writer.sized16(token)
-                writer.value(time)
+                writer.u64(epoch)
                 writer.flag(statement != nil)
                 if let statement { writer.value(statement) }
             }

@@ -8,7 +8,7 @@ package enum PolicyCalls {
     /// The largest token, in bytes.
     package static let tokenMax = 1024
 
-    /// A new policy session: the token of an empty policy.
+    /// A new policy session: the token of an empty policy, and in it where the session's nonces come from (SessionNonces).
     package enum Start: Call {
         package static let number: UInt16 = 16
         package static let callers: Caller = [.proxy]
@@ -16,22 +16,27 @@ package enum PolicyCalls {
         package struct Request: WireCodable, Sendable {
             package var hash: HashAlgorithm
             package var trial: Bool
-            /// When the session started: expirations count from here.
-            package var startTime: GuestTime
-            package init(hash: HashAlgorithm, trial: Bool, startTime: GuestTime) {
+            /// When the guest's power came on (GuestTime)
+            package var epoch: UInt64
+            /// Of nonceTPM, in bytes
+            package var nonceSize: UInt8
+            package init(hash: HashAlgorithm, trial: Bool, epoch: UInt64, nonceSize: UInt8) {
                 self.hash = hash
                 self.trial = trial
-                self.startTime = startTime
+                self.epoch = epoch
+                self.nonceSize = nonceSize
             }
             package init(from reader: inout WireReader) throws(WireError) {
                 hash = try reader.value()
                 trial = try reader.flag()
-                startTime = try reader.value()
+                epoch = try reader.u64()
+                nonceSize = try reader.u8()
             }
             package func encode(to writer: inout WireWriter) {
                 writer.value(hash)
                 writer.flag(trial)
-                writer.value(startTime)
+                writer.u64(epoch)
+                writer.u8(nonceSize)
             }
         }
         package typealias Reply = Blob

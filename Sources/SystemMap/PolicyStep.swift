@@ -2,16 +2,21 @@
 import TPMWire
 import Wire
 
-/// The guest's `time`, which its proxy keeps.
+/// The guest's `time`. Of its own the proxy says when the power came on; the rest is arithmetic with the host's clock.
 package struct GuestTime: WireCodable, Sendable, Equatable {
     /// Since its power came on
     package var milliseconds: UInt64
-    /// Another number after every power-on: times of different epochs do not compare.
+    /// When that was: milliseconds of the host's CLOCK_BOOTTIME. Times of different epochs do not compare.
     package var epoch: UInt64
 
     package init(milliseconds: UInt64, epoch: UInt64) {
         self.milliseconds = milliseconds
         self.epoch = epoch
+    }
+    /// - Parameter now: by the host's clock; nil comes of an epoch that has not begun.
+    package init?(epoch: UInt64, now: UInt64) {
+        guard epoch <= now else { return nil }
+        self.init(milliseconds: now - epoch, epoch: epoch)
     }
     package init(from reader: inout WireReader) throws(WireError) {
         milliseconds = try reader.u64()
@@ -25,21 +30,22 @@ package struct GuestTime: WireCodable, Sendable, Equatable {
 
 /// The session and its guest at the moment of a step.
 package struct PolicyMoment: WireCodable, Sendable {
-    /// The session's newest nonceTPM
-    package var nonceTPM: [UInt8]
-    package var time: GuestTime
+    /// How many times the session's nonceTPM has rolled (SessionNonces)
+    package var rolls: UInt64
+    /// When the guest's power came on (GuestTime)
+    package var epoch: UInt64
 
-    package init(nonceTPM: [UInt8], time: GuestTime) {
-        self.nonceTPM = nonceTPM
-        self.time = time
+    package init(rolls: UInt64, epoch: UInt64) {
+        self.rolls = rolls
+        self.epoch = epoch
     }
     package init(from reader: inout WireReader) throws(WireError) {
-        nonceTPM = try reader.sized16(max: HashAlgorithm.largestDigest)
-        time = try reader.value()
+        rolls = try reader.u64()
+        epoch = try reader.u64()
     }
     package func encode(to writer: inout WireWriter) {
-        writer.sized16(nonceTPM)
-        writer.value(time)
+        writer.u64(rolls)
+        writer.u64(epoch)
     }
 }
 

@@ -64,10 +64,10 @@ private func strangeRecords(_ input: [UInt8]) {
     guard (try? ChangeList.apply(input, to: &records)) != nil else { return }
     let store = FakeStore()
     guard (try? store.commit(records.map { (key: $0.key, value: $0.value) })) != nil else { return }
-    let (pcrs, device) = (FakePCRs(), FakeDevice())
+    let (pcrs, device, clock) = (FakePCRs(), FakeDevice(), FakeClock())
     guard
         let tpm = try? VirtualTPM(
-            device: device, pcrs: pcrs, policy: FakePolicy(pcrs, device), store: store, clock: FakeClock(), secret: secret)
+            device: device, pcrs: pcrs, policy: FakePolicy(pcrs, device, clock), store: store, clock: clock, secret: secret)
     else { return }
     pcrs.pcrs.powerOn()
     _ = tpm.execute(CommandMessage(.startup, parameters: [0, 0]).bytes)

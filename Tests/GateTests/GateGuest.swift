@@ -8,7 +8,8 @@ import TPMWire
 import Testing
 import Wire
 
-let now = GuestTime(milliseconds: 0, epoch: 1)
+/// When the guests' power came on
+let now: UInt64 = 1
 
 /// The response code, or the status, that a call ends with; nil: success.
 func status(_ body: () throws -> Void) -> UInt32? {
@@ -50,10 +51,10 @@ final class GateGuest {
     // MARK: Policy sessions
 
     func startSession(trial: Bool = false) throws -> [UInt8] {
-        try policy.call(PolicyCalls.Start.self, .init(hash: .sha256, trial: trial, startTime: now)).bytes
+        try policy.call(PolicyCalls.Start.self, .init(hash: .sha256, trial: trial, epoch: now, nonceSize: 16)).bytes
     }
     func step(_ token: [UInt8], _ step: PolicyStep) throws -> [UInt8] {
-        try policy.call(PolicyCalls.Step.self, .init(token: token, step: step, at: .init(nonceTPM: [], time: now))).token
+        try policy.call(PolicyCalls.Step.self, .init(token: token, step: step, at: .init(rolls: 0, epoch: now))).token
     }
     /// A session with PolicyPCR of one PCR.
     func pcrSession(_ pcr: Int = 10, trial: Bool = false) throws -> [UInt8] {
@@ -77,7 +78,7 @@ final class GateGuest {
     ) throws -> [UInt8] {
         let command = GuestCommand(code: code, names: names ?? [object.area.name], parameters: parameters)
         return try policy.call(
-            GateCalls.Use.self, .init(object: object, command: command, token: token, time: now, statement: statement)
+            GateCalls.Use.self, .init(object: object, command: command, token: token, epoch: now, statement: statement)
         ).bytes
     }
 }

@@ -11,7 +11,7 @@ import Wire
 @testable import PolicyChecker
 
 
-private let start = PolicyCalls.Start.Request(hash: .sha256, trial: false, startTime: now)
+private let start = PolicyCalls.Start.Request(hash: .sha256, trial: false, epoch: now, nonceSize: 16)
 
 @Suite(.serialized) struct GateSecretTests {
     @Test func aRestartRecoversTheSecretFromTheChip() throws {
@@ -19,7 +19,7 @@ private let start = PolicyCalls.Start.Request(hash: .sha256, trial: false, start
         let guest = try bench.directory.addGuest("one")
         let token = try guest.proxy(.policy).channel.call(PolicyCalls.Start.self, start).bytes
         try bench.startPolicy()
-        _ = try guest.proxy(.policy).channel.call(PolicyCalls.Step.self, .init(token: token, step: .authValue, at: .init(nonceTPM: [], time: now)))
+        _ = try guest.proxy(.policy).channel.call(PolicyCalls.Step.self, .init(token: token, step: .authValue, at: .init(rolls: 0, epoch: now)))
     }
 
     @Test func theSecretIsTheSameAtEachStartAndInNoFile() throws {

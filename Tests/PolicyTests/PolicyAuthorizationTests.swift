@@ -30,8 +30,8 @@ extension ECCKeyPair {
 }
 
 /// The response code of a step; 0 for success.
-private func code(_ state: inout PolicyState, _ step: PolicyStep, _ at: PolicyMoment = moment(), _ key: [UInt8] = [1]) -> UInt32 {
-    do throws(TPMRC) { try state.apply(step, at: at, mint: mint(key)) } catch { return error.rawValue }
+private func code(_ state: inout PolicyState, _ step: PolicyStep, _ at: GuestTime = moment(), _ key: [UInt8] = [1]) -> UInt32 {
+    do throws(TPMRC) { try state.apply(step, at: at, rolls: 0, mint: mint(key)) } catch { return error.rawValue }
     return 0
 }
 

@@ -44,12 +44,13 @@ private final class House {
 }
 
 private let ones = TaggedDigest(.sha256, [UInt8](repeating: 1, count: 32))
-private let start = PolicyCalls.Start.Request(hash: .sha256, trial: false, startTime: GuestTime(milliseconds: 0, epoch: epoch))
+private let start = PolicyCalls.Start.Request(hash: .sha256, trial: false, epoch: epoch, nonceSize: 16)
+private let now = PolicyMoment(rolls: 0, epoch: epoch)
 private let pcr7 = PolicyStep.pcr(expected: [], selection: [PCRSelection(.sha256, pcrs: [7])])
 
 extension Channel {
     fileprivate func step(_ token: [UInt8], _ step: PolicyStep) throws(IPCError) -> [UInt8] {
-        try call(PolicyCalls.Step.self, .init(token: token, step: step, at: moment())).token
+        try call(PolicyCalls.Step.self, .init(token: token, step: step, at: now)).token
     }
 }
 
@@ -138,12 +139,13 @@ extension Channel {
 
     @Test func guestsGetDifferentTicketsForTheSameAuthorization() throws {
         let house = try House()
-        let step = secret(expiration: -60)
+        // Ten years of a guest whose power came on when the host booted
+        let step = secret(expiration: -315_360_000)
         let tickets = try ["one", "two"].map { name in
             let proxy = try house.directory.addGuest(name).proxy(.policy).channel
             let token = try proxy.call(PolicyCalls.Start.self, start).bytes
-            let reply = try proxy.call(PolicyCalls.Step.self, .init(token: token, step: step, at: moment(1000)))
-            #expect(reply.timeout == [0x80, 0, 0, 0, 0, 0, 0xEA, 0x60])
+            let reply = try proxy.call(PolicyCalls.Step.self, .init(token: token, step: step, at: now))
+            #expect((315_360_000_000..<315_360_001_000).contains(try UInt64(wire: reply.timeout) & 0x7FFF_FFFF_FFFF_FFFF) && reply.timeout[0] == 0x80)
             return try #require(reply.ticket)
         }
         #expect(tickets[0].hierarchy == .owner)
@@ -165,7 +167,7 @@ extension Channel {
         let guest = try house.directory.addGuest("one")
         let proxy = try guest.proxy(.policy).channel
         let token = try proxy.call(PolicyCalls.Start.self, start).bytes
-        let request = PolicyCalls.Step.Request(token: token, step: .or([[1], [2]]), at: moment()).wire
+        let request = PolicyCalls.Step.Request(token: token, step: .or([[1], [2]]), at: now).wire
         for count in 0..<request.count {
             try proxy.send([0, 17] + request.prefix(count))
             #expect(try proxy.receive().bytes == [0x80, 0, 0, 1])

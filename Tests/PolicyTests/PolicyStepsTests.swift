@@ -247,9 +247,9 @@ private let unseal = PolicyStep.commandCode(.unseal)
     }
 
     @Test func aTicketCoversAllItSays() throws {
-        func minted(_ step: PolicyStep, key: [UInt8] = [1]) throws -> [UInt8] {
+        func minted(_ step: PolicyStep, key: [UInt8] = [1], boot: [UInt8] = []) throws -> [UInt8] {
             var state = session()
-            return try #require(try state.apply(step, at: moment(), mint: mint(key))).ticket.digest
+            return try #require(try state.apply(step, at: moment(), rolls: 0, mint: mint(key, boot: boot))).ticket.digest
         }
         let base = secret(policyRef: [1], cpHash: zeros, expiration: -20)
         let others = [
@@ -259,8 +259,8 @@ private let unseal = PolicyStep.commandCode(.unseal)
             secret(policyRef: [1], cpHash: zeros, expiration: -21),
             secret(policyRef: [1], cpHash: zeros, nonce: nonce, expiration: -20),
         ]
-        let digests = try Set([minted(base), minted(base, key: [2])] + others.map { try minted($0) })
-        #expect(digests.count == 7)
+        let digests = try Set([minted(base), minted(base, key: [2]), minted(base, boot: [1])] + others.map { try minted($0) })
+        #expect(digests.count == 8)
         #expect(try minted(base).count == 64)
     }
 }

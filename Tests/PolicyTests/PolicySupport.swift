@@ -5,26 +5,28 @@ import PolicyChecker
 import SystemMap
 import TPMWire
 
-/// A session's nonceTPM
-let nonce = [UInt8](repeating: 0xA5, count: 16)
+let drawn = SessionNonces(size: 16, hash: .sha1)!
+/// A session's nonceTPM, before it rolls
+let nonce = drawn[0]
 /// The power-on in which everything happens
 let epoch: UInt64 = 7
 let ownerHierarchy = TicketHierarchy(.owner, proofDigest: [UInt8](repeating: 0x50, count: 32))
 
-func moment(_ now: UInt64 = 10_123, nonce given: [UInt8] = nonce, epoch: UInt64 = epoch) -> PolicyMoment {
-    PolicyMoment(nonceTPM: given, time: GuestTime(milliseconds: now, epoch: epoch))
-}
+func moment(_ now: UInt64 = 10_123, epoch: UInt64 = epoch) -> GuestTime { GuestTime(milliseconds: now, epoch: epoch) }
 
-func mint(_ key: [UInt8] = [1]) -> TicketMint { TicketMint { Secret(key + $0.wire) } }
+func mint(_ key: [UInt8] = [1], boot: [UInt8] = []) -> TicketMint { TicketMint(boot: boot) { Secret(key + $0.wire) } }
 
 extension PolicyState {
     init(hash: HashAlgorithm, isTrial: Bool, startTime: UInt64) {
         self.init(hash: hash, isTrial: isTrial, startTime: GuestTime(milliseconds: startTime, epoch: epoch))
     }
+    init(hash: HashAlgorithm, isTrial: Bool, startTime: GuestTime) {
+        self.init(hash: hash, isTrial: isTrial, startTime: startTime, nonces: drawn)
+    }
 
     @discardableResult
     mutating func apply(_ step: PolicyStep, now: UInt64 = 10_123, pcrs: PCRReading? = nil) throws(TPMRC) -> GivenTicket? {
-        try apply(step, at: moment(now), mint: mint(), pcrs: pcrs)
+        try apply(step, at: moment(now), rolls: 0, mint: mint(), pcrs: pcrs)
     }
 }
 
@@ -60,4 +62,4 @@ let moreSteps: [PolicyStep] = {
 }()
 
 /// The keys of a gate that the chip knows nothing of.
-let gateKeys = GateKeys(secret: Secret([UInt8](repeating: 1, count: 32)))
+let gateKeys = GateKeys(secret: Secret([UInt8](repeating: 1, count: 32)), boot: [])

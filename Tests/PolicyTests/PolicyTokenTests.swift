@@ -33,7 +33,7 @@ private func state() throws -> PolicyState {
 
     @Test func theEmptyPolicyHasVisibleBytes() {
         let state = PolicyState(hash: .sha1, isTrial: true, startTime: 0x0102_0304)
-        let wire: [UInt8] = [3, 0x00, 0x04, 1, 0, 0, 0, 0, 1, 2, 3, 4, 0, 0, 0, 0, 0, 0, 0, 7] + [UInt8](repeating: 0, count: 20 + 10)
+        let wire: [UInt8] = [4, 0x00, 0x04, 1, 0, 0, 0, 0, 1, 2, 3, 4, 0, 0, 0, 0, 0, 0, 0, 7] + drawn.wire + [UInt8](repeating: 0, count: 20 + 10)
         #expect(state.wire == wire)
         #expect(PolicyToken.seal(state, key: key, guest: guest).prefix(wire.count) == wire[...])
     }
@@ -84,7 +84,7 @@ private func state() throws -> PolicyState {
         ] + moreSteps
         for step in steps {
             #expect(isExact(PolicyStep.self, step.wire))
-            #expect(isExact(PolicyCalls.Step.Request.self, PolicyCalls.Step.Request(token: [1, 2, 3], step: step, at: moment()).wire))
+            #expect(isExact(PolicyCalls.Step.Request.self, PolicyCalls.Step.Request(token: [1, 2, 3], step: step, at: PolicyMoment(rolls: 1, epoch: 2)).wire))
         }
         #expect((try? PolicyStep(wire: [19])) == nil)
     }
@@ -92,7 +92,7 @@ private func state() throws -> PolicyState {
     @Test func requestsAndRepliesAreDecodedWhole() {
         #expect(isExact(
             PolicyCalls.Start.Request.self,
-            PolicyCalls.Start.Request(hash: .sha384, trial: true, startTime: GuestTime(milliseconds: 3, epoch: 4)).wire))
+            PolicyCalls.Start.Request(hash: .sha384, trial: true, epoch: 4, nonceSize: 20).wire))
         #expect(isExact(PolicyCalls.Step.Reply.self, PolicyCalls.Step.Reply(token: [1]).wire))
         let ticket = Ticket(tag: StructureTag.authSecret, hierarchy: .owner, digest: [1, 2])
         #expect(isExact(

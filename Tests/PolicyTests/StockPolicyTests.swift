@@ -42,9 +42,15 @@ private struct Pair {
         let reading = state.pcrsNeeded(for: step).map {
             PCRReading(generation: pcrs.values.generation, digests: pcrs.digests($0).map(\.digest))
         }
-        let moment = moment(Self.time, nonce: nonceTPM)
-        do throws(TPMRC) { try state.apply(step, at: moment, mint: mint(), pcrs: reading) } catch { return error.rawValue }
+        do throws(TPMRC) { try state.apply(ours(step), at: moment(Self.time), rolls: 0, mint: mint(), pcrs: reading) } catch { return error.rawValue }
         return 0
+    }
+
+    /// The step with our session's nonce where it has the stock TPM's.
+    private func ours(_ step: PolicyStep) -> PolicyStep {
+        guard case .secret(let name, let hierarchy, var terms) = step, terms.nonceTPM == nonceTPM else { return step }
+        terms.nonceTPM = nonce
+        return .secret(entityName: name, ticket: hierarchy, terms)
     }
 
     private func stockTakes(_ step: PolicyStep) throws -> UInt32 {

@@ -115,6 +115,39 @@ private let circumstances = Statement.Circumstances(
         #expect(refusal { _ = try proxy.use(lie, .unseal) } == malformed)
     }
 
+    // MARK: To move what somebody agreed to
+
+    /// Somebody's key, and his agreement to what a session's nonce names.
+    private func agreement(_ nonce: [UInt8], seconds: Int32) throws -> PolicyStep {
+        let signer = ECCKeyPair.generate(.p256)
+        let terms = AuthorizationTerms(nonceTPM: nonce, expiration: seconds)
+        let (r, s) = signer.signECDSA(digest: digest(.sha256, nonce, UInt32(bitPattern: seconds).wire))
+        return .signed(
+            key: Template.eccSigning(ecdsa).with(unique: .ecc(signer.publicPoint)), .signature(.ecc(.ecdsa, .sha256, r: r, s: s)),
+            ticket: hierarchy, terms)
+    }
+
+    @Test func movesAnAuthorizationToAnotherSession() throws {
+        let token = try proxy.startSession()
+        let agreed = try agreement(try TakenOverProxy.nonces(token)[0], seconds: 0)
+        _ = try proxy.step(token, agreed)
+        #expect(refusal { _ = try proxy.step(try proxy.startSession(), agreed) } == TPMRC.nonce.parameter(1).rawValue)
+    }
+
+    @Test func stopsTheClock() throws {
+        let token = try proxy.startSession()
+        let agreed = try agreement(try TakenOverProxy.nonces(token)[0], seconds: 1)
+        let signed = try proxy.step(token, agreed)
+        let object = try proxy.create(.gated(TakenOverProxy.policyDigest(signed)), data: secret)
+        #expect(try proxy.use(object, .unseal, token: signed) == secret)
+        usleep(1_100_000)
+        #expect(refusal { _ = try proxy.use(object, .unseal, token: signed) } == TPMRC.expired.rawValue)
+        #expect(refusal { _ = try proxy.step(token, agreed) } == TPMRC.expired.parameter(4).rawValue)
+        // A later power-on, and one that is yet to come
+        #expect(refusal { _ = try proxy.use(object, .unseal, token: signed, epoch: 2) } == TPMRC.expired.rawValue)
+        #expect(refusal { _ = try proxy.use(object, .unseal, token: signed, epoch: .max) } == malformed)
+    }
+
     // MARK: To use a gated twin past the gate
 
     @Test func usesAGatedTwinsHandleItself() throws {
@@ -242,7 +275,7 @@ private let circumstances = Statement.Circumstances(
     @Test func mintsAnAuthorizationTicket() throws {
         let own = Ticket(tag: StructureTag.authSigned, hierarchy: .owner, digest: [UInt8](repeating: 7, count: 64))
         #expect(refusal { _ = try proxy.step(try proxy.startSession(), .ticket(
-            own, proofDigest: hierarchy.proofDigest, timeout: UInt64(1_000_000).wire, entityName: TPMHandle.owner.wire, AuthorizationTerms()))
+            own, proofDigest: hierarchy.proofDigest, timeout: UInt64(Int64.max).wire, entityName: TPMHandle.owner.wire, AuthorizationTerms()))
         } == TPMRC.ticket.parameter(5).rawValue)
     }
 

@@ -237,21 +237,29 @@ final class FakePCRs: PCRService {
 /// The policy checker's arithmetic without the process.
 final class FakePolicy: PolicyService {
     private let pcrs: FakePCRs
-    private let keys = GateKeys(secret: Secret(randomBytes(GateKeys.size)))
+    private let clock: FakeClock
+    private let keys = GateKeys(secret: Secret(randomBytes(GateKeys.size)), boot: [])
     private var key: Secret { keys.token }
     let guest = GuestID([UInt8](repeating: 7, count: GuestID.size))!
     let gatekeeper: Gatekeeper
 
-    init(_ pcrs: FakePCRs, _ device: FakeDevice) {
+    init(_ pcrs: FakePCRs, _ device: FakeDevice, _ clock: FakeClock) {
         self.pcrs = pcrs
-        gatekeeper = Gatekeeper(keys: keys, twins: FakeGatedTwins(device), vpcrs: pcrs)
+        self.clock = clock
+        gatekeeper = Gatekeeper(keys: keys, twins: FakeGatedTwins(device), vpcrs: pcrs) { clock.milliseconds }
     }
 
     private func mint() -> TicketMint { keys.mint(guest) }
 
     func start(_ request: PolicyCalls.Start.Request) throws(TPMRC) -> [UInt8] {
-        PolicyToken.seal(
-            PolicyState(hash: request.hash, isTrial: request.trial, startTime: request.startTime), key: key, guest: guest)
+        guard let nonces = SessionNonces(size: request.nonceSize, hash: request.hash) else { throw .failure }
+        let state = PolicyState(hash: request.hash, isTrial: request.trial, startTime: try time(request.epoch), nonces: nonces)
+        return PolicyToken.seal(state, key: key, guest: guest)
+    }
+
+    private func time(_ epoch: UInt64) throws(TPMRC) -> GuestTime {
+        guard let time = GuestTime(epoch: epoch, now: clock.milliseconds) else { throw .failure }
+        return time
     }
 
     func step(_ request: PolicyCalls.Step.Request) throws(TPMRC) -> PolicyCalls.Step.Reply {
@@ -259,7 +267,8 @@ final class FakePolicy: PolicyService {
         let reading = state.pcrsNeeded(for: request.step).map {
             PCRReading(generation: pcrs.pcrs.values.generation, digests: pcrs.pcrs.digests($0).map(\.digest))
         }
-        let given = try state.apply(request.step, at: request.moment, mint: mint(), pcrs: reading)
+        let given = try state.apply(
+            request.step, at: time(request.moment.epoch), rolls: request.moment.rolls, mint: mint(), pcrs: reading)
         return PolicyCalls.Step.Reply(
             token: PolicyToken.seal(state, key: key, guest: guest), timeout: given?.timeout ?? [], ticket: given?.ticket)
     }
@@ -304,7 +313,7 @@ final class Guest {
     init(limits: Limits = Limits(), started: Bool = true) throws {
         self.limits = limits
         secret = Secret(randomBytes(32))
-        policy = FakePolicy(pcrs, device)
+        policy = FakePolicy(pcrs, device, clock)
         tpm = try VirtualTPM(
             device: device, pcrs: pcrs, policy: policy, store: store, clock: clock, secret: secret, limits: limits)
         pcrs.pcrs.powerOn()

@@ -63,16 +63,18 @@ extension Guest {
         let guest = try Guest()
         let handle = try guest.startSession(1)
         var session = try #require(guest.tpm.volatile.sessions[handle])
+        var policy = try #require(session.policy)
+        policy.rolls = 12
         session = Session(
             handle: handle, kind: .policy, hash: .sha384, symmetric: .aes(keyBits: 128, mode: .cfb), sessionKey: Secret([1, 2, 3]),
-            nonceTPM: [4, 5], boundTo: .init(name: [6], authValue: Secret([7]), isDAProtected: true), startTime: GuestTime(milliseconds: 8, epoch: 12), auditDigest: [9],
-            token: [10, 11])
+            nonceTPM: [4, 5], boundTo: .init(name: [6], authValue: Secret([7]), isDAProtected: true), auditDigest: [9], policy: policy)
         guest.tpm.volatile.sessions[handle] = session
         #expect(try guest.load(guest.save(handle)).code == .success)
         let restored = try #require(guest.tpm.volatile.sessions[handle])
         #expect(restored.kind == .policy && restored.hash == .sha384 && restored.symmetric == .aes(keyBits: 128, mode: .cfb))
         #expect(restored.sessionKey == session.sessionKey && restored.nonceTPM == [4, 5] && restored.boundTo == session.boundTo)
-        #expect(restored.startTime == session.startTime && restored.auditDigest == [9] && restored.token == [10, 11])
+        #expect(restored.auditDigest == [9] && restored.policy?.rolls == 12 && restored.policy?.nonces == policy.nonces)
+        #expect(restored.policy?.start == policy.start && restored.policy?.token == policy.token)
     }
 
     @Test func sessionContextsOutliveAResumeAndARestartButNoReset() throws {

@@ -17,7 +17,7 @@ extension VirtualTPM {
     var time: UInt64 { clockService.milliseconds &- volatile.powerOnTime }
 
     /// Time as policies reckon with it.
-    var guestTime: GuestTime { GuestTime(milliseconds: time, epoch: volatile.timeEpoch) }
+    var guestTime: GuestTime { GuestTime(milliseconds: time, epoch: volatile.powerOnTime) }
 
     /// Clock: milliseconds that the TPM has been powered (Part 1, 36.3).
     var clock: UInt64 {

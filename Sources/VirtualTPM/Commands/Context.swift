@@ -133,9 +133,8 @@ private struct SessionRecord: WireCodable {
             handle: handle, kind: kind, hash: try reader.value(), symmetric: try SymmetricDefinition(from: &reader, object: false),
             sessionKey: Secret(try reader.sized16(max: HashAlgorithm.largestDigest)),
             nonceTPM: try reader.sized16(max: HashAlgorithm.largestDigest), boundTo: try Self.bound(&reader),
-            startTime: try reader.value(),
             auditDigest: try reader.flag() ? try reader.sized16(max: HashAlgorithm.largestDigest) : nil,
-            token: try reader.sized16(max: PolicyCalls.tokenMax))
+            policy: try reader.flag() ? try Self.policy(&reader) : nil)
     }
 
     func encode(to writer: inout WireWriter) {
@@ -151,10 +150,20 @@ private struct SessionRecord: WireCodable {
             writer.sized16(bound.authValue.bytes)
             writer.flag(bound.isDAProtected)
         }
-        writer.value(session.startTime)
         writer.flag(session.auditDigest != nil)
         if let auditDigest = session.auditDigest { writer.sized16(auditDigest) }
-        writer.sized16(session.token)
+        writer.flag(session.policy != nil)
+        if let policy = session.policy {
+            writer.sized16(policy.start)
+            writer.sized16(policy.token)
+            writer.u64(policy.rolls)
+        }
+    }
+
+    private static func policy(_ reader: inout WireReader) throws(WireError) -> Session.PolicyTokens {
+        let (start, token) = (try reader.sized16(max: PolicyCalls.tokenMax), try reader.sized16(max: PolicyCalls.tokenMax))
+        guard let policy = Session.PolicyTokens(start: start, token: token, rolls: try reader.u64()) else { throw .invalid(0) }
+        return policy
     }
 
     private static func bound(_ reader: inout WireReader) throws(WireError) -> Session.BoundEntity? {

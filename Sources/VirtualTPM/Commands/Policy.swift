@@ -98,25 +98,16 @@ extension VirtualTPM {
     /// Hands the session's token and the step to the checker, and keeps the new token.
     @discardableResult
     func takeStep(_ step: PolicyStep, session handle: TPMHandle) throws(TPMRC) -> PolicyCalls.Step.Reply {
-        guard let session = volatile.sessions[handle] else { throw .failure }
-        let token = session.token.isEmpty ? try policy.start(firstToken(session)) : session.token
-        let moment = PolicyMoment(nonceTPM: session.nonceTPM, time: guestTime)
-        let reply = try policy.step(PolicyCalls.Step.Request(token: token, step: step, at: moment))
-        volatile.sessions[handle]?.token = reply.token
+        guard let session = volatile.sessions[handle]?.policy else { throw .failure }
+        let moment = PolicyMoment(rolls: session.rolls, epoch: volatile.powerOnTime)
+        let reply = try policy.step(PolicyCalls.Step.Request(token: session.token, step: step, at: moment))
+        volatile.sessions[handle]?.policy?.token = reply.token
         return reply
     }
 
-    private func firstToken(_ session: Session) -> PolicyCalls.Start.Request {
-        PolicyCalls.Start.Request(hash: session.hash, trial: session.kind == .trial, startTime: session.startTime)
-    }
-
-    /// What the session's token says. An untouched session has the empty policy.
+    /// What the session's token says.
     func policyState(_ handle: TPMHandle) throws(TPMRC) -> PolicyState {
-        guard let session = volatile.sessions[handle] else { throw .failure }
-        if session.token.isEmpty {
-            return PolicyState(hash: session.hash, isTrial: session.kind == .trial, startTime: session.startTime)
-        }
-        guard let state = PolicyToken.state(of: session.token) else { throw .failure }
+        guard let token = volatile.sessions[handle]?.policy?.token, let state = PolicyToken.state(of: token) else { throw .failure }
         return state
     }
 

@@ -22,14 +22,23 @@ extension VirtualTPM {
         let index = try volatile.sessions.freeIndex()
 
         let handle = TPMHandle(kind == .hmac ? .hmacSession : .policySession, index)
-        let nonceTPM = randomBytes(nonceCaller.count)
+        let policy = kind == .hmac ? nil : try startPolicy(kind, hash, nonceSize: nonceCaller.count)
+        let nonceTPM = policy?.nonces[0] ?? randomBytes(nonceCaller.count)
         let secret = (bound?.authValue.bytes ?? []) + salt
         let sessionKey = bound == nil && salt.isEmpty
             ? [] : kdfa(hash, key: secret, label: "ATH", contextU: nonceTPM, contextV: nonceCaller, bits: hash.digestSize * 8)
         volatile.sessions[handle] = Session(
             handle: handle, kind: kind, hash: hash, symmetric: symmetric, sessionKey: Secret(sessionKey), nonceTPM: nonceTPM,
-            boundTo: kind == .hmac ? bound : nil, startTime: guestTime, auditDigest: nil, token: [])
+            boundTo: kind == .hmac ? bound : nil, auditDigest: nil, policy: policy)
         return Reply(handle: handle) { $0.sized16(nonceTPM) }
+    }
+
+    /// The checker draws where the session's nonces come from.
+    private func startPolicy(_ kind: Session.Kind, _ hash: HashAlgorithm, nonceSize: Int) throws(TPMRC) -> Session.PolicyTokens {
+        guard let size = UInt8(exactly: nonceSize) else { throw .failure }
+        let token = try policy.start(.init(hash: hash, trial: kind == .trial, epoch: volatile.powerOnTime, nonceSize: size))
+        guard let tokens = Session.PolicyTokens(start: token) else { throw .failure }
+        return tokens
     }
 
     /// The salt, which only the holder of tpmKey's private part can tell.
@@ -57,7 +66,7 @@ extension VirtualTPM {
     /// TPM2_PolicyRestart (11.2)
     func policyRestart(_ call: inout CommandCall) throws(TPMRC) -> Reply {
         try call.parameters.finish()
-        volatile.sessions[call.handles[0]]?.token = []
+        volatile.sessions[call.handles[0]]?.policy?.restart()
         return .empty
     }
 }

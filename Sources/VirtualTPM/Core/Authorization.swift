@@ -217,7 +217,10 @@ extension Session {
         }
     }
 
-    mutating func rollNonce() { nonceTPM = randomBytes(nonceTPM.count) }
+    mutating func rollNonce() {
+        policy?.rolls &+= 1
+        nonceTPM = policy.map { $0.nonces[$0.rolls] } ?? randomBytes(nonceTPM.count)
+    }
 }
 
 /// Authorization values are compared and kept without trailing zeros (Part 1, 19.6.4.3).

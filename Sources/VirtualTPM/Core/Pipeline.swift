@@ -55,9 +55,9 @@ extension VirtualTPM {
     /// For the gate, which only authorized commands come to.
     private func underWay(_ call: CommandCall, _ names: [[UInt8]], _ parameters: [UInt8]) -> CommandUnderWay? {
         guard !call.sessions.isEmpty, call.row.code.gatedHandle != nil else { return nil }
-        let tokens = call.sessions.map { $0.authorizes == nil ? [] : volatile.sessions[$0.handle]?.token ?? [] }
+        let tokens = call.sessions.map { $0.authorizes == nil ? [] : volatile.sessions[$0.handle]?.policy?.token ?? [] }
         return CommandUnderWay(
-            command: GuestCommand(code: call.row.code, names: names, parameters: parameters), tokens: tokens, time: guestTime)
+            command: GuestCommand(code: call.row.code, names: names, parameters: parameters), tokens: tokens, epoch: volatile.powerOnTime)
     }
 
     private func readHeader(_ reader: inout WireReader, size: Int) throws(TPMRC) -> (row: CommandRow, hasSessions: Bool) {
@@ -179,7 +179,7 @@ extension VirtualTPM {
                 if volatile.exclusiveAuditSession == applied.handle { volatile.exclusiveAuditSession = nil }
                 volatile.sessions.flush(applied.handle)
             } else if applied.authorizes != nil && applied.handle.kind == .policySession {
-                volatile.sessions[applied.handle]?.token = []
+                volatile.sessions[applied.handle]?.policy?.restart()
             }
         }
     }

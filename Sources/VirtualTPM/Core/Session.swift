@@ -17,11 +17,31 @@ struct Session {
     var nonceTPM: [UInt8]
     /// The entity the session is bound to, by Name and authValue at the time (Part 1, 19.6.8); nil: unbound.
     var boundTo: BoundEntity?
-    let startTime: GuestTime
     /// Set at the first use for audit.
     var auditDigest: [UInt8]?
-    /// Policy sessions: the checker's token; empty as long as no Policy command came since the start or the last use.
-    var token: [UInt8]
+    /// Of policy and trial sessions
+    var policy: PolicyTokens?
+
+    /// A policy session as the checker knows it (docs/architecture.md, D8).
+    struct PolicyTokens {
+        /// Of the empty policy
+        let start: [UInt8]
+        var token: [UInt8]
+        let nonces: SessionNonces
+        var rolls: UInt64
+
+        /// nil if that is no token.
+        init?(start: [UInt8], token: [UInt8]? = nil, rolls: UInt64 = 0) {
+            guard let state = PolicyToken.state(of: start) else { return nil }
+            self.start = start
+            self.token = token ?? start
+            nonces = state.nonces
+            self.rolls = rolls
+        }
+
+        /// After TPM2_PolicyRestart and after each use (Part 1, 19.6.4)
+        mutating func restart() { token = start }
+    }
 
     struct BoundEntity: Equatable {
         let name: [UInt8]

@@ -148,10 +148,8 @@ struct VolatileState {
     var commitments = Commitments()
     /// The bundle that the guest asked for last; empty: none.
     var deepQuote: [UInt8] = []
-    /// When `time` was 0, on the clock service's clock.
+    /// When `time` was 0, on the clock service's clock: GuestTime's epoch.
     let powerOnTime: UInt64
-    /// Tells this power-on's `time` from that of others.
-    let timeEpoch = UInt64.random(in: .min ... .max)
     /// What Clock was at a moment of the clock service's clock.
     var clockAnchor: (clock: UInt64, at: UInt64)
     var recovery = RecoveryTimers()

@@ -21,7 +21,8 @@ struct CommandUnderWay {
     let command: GuestCommand
     /// By handle: the token of the policy session that authorizes it
     let tokens: [[UInt8]]
-    let time: GuestTime
+    /// When the guest's power came on (GuestTime)
+    let epoch: UInt64
 }
 
 /// A twin that is put into the device owner's table when its private part is first needed (lazy twins), and taken out when
@@ -85,7 +86,7 @@ struct GatedTwin {
             throw .failure
         }
         return try keeper.policy.use(GateCalls.Use.Request(
-            object: object, command: current.command, token: current.tokens[handle], time: current.time, statement: statement))
+            object: object, command: current.command, token: current.tokens[handle], epoch: current.epoch, statement: statement))
     }
 
     /// The same, with a result that is no plain bytes.

@@ -66,16 +66,16 @@ struct ProxyMessage {
         var quoted = WireWriter()
         quoted.list([PCRSelection(.sha256, pcrs: [1])])
         return [
-            .init(.policy, PolicyCalls.Start.self, .init(hash: .sha256, trial: false, startTime: TakenOverProxy.now)),
+            .init(.policy, PolicyCalls.Start.self, .init(hash: .sha256, trial: false, epoch: 1, nonceSize: 16)),
             .init(.policy, PolicyCalls.Step.self, .init(
                 token: [1], step: .pcr(expected: [], selection: [PCRSelection(.sha256, pcrs: [1])]),
-                at: .init(nonceTPM: [1], time: TakenOverProxy.now))),
+                at: .init(rolls: 0, epoch: 1))),
             .init(.policy, PolicyCalls.Verify.self, .init(key: area, digest: [1], evidence: .verdict(nil), hierarchy: hierarchy)),
             .init(.policy, GateCalls.Create.self, .init(area: area, data: [])),
             .init(.policy, GateCalls.Import.self, .init(
                 area: area, sensitive: SensitiveArea(type: .ecc, authValue: [], seedValue: [], sensitive: [1]))),
             .init(.policy, GateCalls.Use.self, .init(
-                object: object, command: command, token: [1, 2], time: TakenOverProxy.now, statement: .certificate([1]))),
+                object: object, command: command, token: [1, 2], epoch: 1, statement: .certificate([1]))),
             .init(.policy, GateCalls.RecoverSalt.self, .init(object: object, hash: .sha256, secret: [1])),
             .init(.policy, GateCalls.VerifyMAC.self, .init(object: object, digest: [1], mac: TaggedDigest(.sha256, digest(.sha256, [])))),
             .init(.policy, GateCalls.Activate.self, .init(key: object, credential: [1], secret: [2], object: named)),

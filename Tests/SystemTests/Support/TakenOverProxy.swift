@@ -39,7 +39,8 @@ final class TakenOverProxy {
     let state: Descriptor
     let emulator: Emulator
 
-    static let now = GuestTime(milliseconds: 0, epoch: 1)
+    /// When its guest's power came on, as it says
+    static let epoch: UInt64 = 1
 
     init(_ broker: Broker) throws {
         emulator = try Emulator(broker, flags: "not-need-init", proxy: "paratpm-hostile-proxy")
@@ -73,17 +74,19 @@ final class TakenOverProxy {
     }
 
     func startSession(trial: Bool = false) throws -> [UInt8] {
-        try policy.call(PolicyCalls.Start.self, .init(hash: .sha256, trial: trial, startTime: Self.now)).bytes
+        try policy.call(PolicyCalls.Start.self, .init(hash: .sha256, trial: trial, epoch: Self.epoch, nonceSize: 16)).bytes
     }
 
     func step(_ token: [UInt8], _ step: PolicyStep) throws -> [UInt8] {
-        try policy.call(PolicyCalls.Step.self, .init(token: token, step: step, at: .init(nonceTPM: [], time: Self.now))).token
+        try policy.call(PolicyCalls.Step.self, .init(token: token, step: step, at: .init(rolls: 0, epoch: Self.epoch))).token
     }
 
     /// A session with PolicyPCR of PCR 10.
     func pcrSession(trial: Bool = false) throws -> [UInt8] {
         try step(try startSession(trial: trial), .pcr(expected: [], selection: [PCRSelection(.sha256, pcrs: [10])]))
     }
+
+    static func nonces(_ token: [UInt8]) throws -> SessionNonces { try #require(PolicyToken.state(of: token)).nonces }
 
     static func policyDigest(_ token: [UInt8]) -> [UInt8] { PolicyToken.state(of: token)?.policyDigest ?? [] }
 
@@ -103,11 +106,11 @@ final class TakenOverProxy {
 
     func use(
         _ object: GatedObject, _ code: TPMCommandCode, _ parameters: [UInt8] = [], names: [[UInt8]]? = nil, token: [UInt8] = [],
-        _ statement: Statement? = nil
+        epoch: UInt64 = TakenOverProxy.epoch, _ statement: Statement? = nil
     ) throws -> [UInt8] {
         let command = GuestCommand(code: code, names: names ?? [object.area.name], parameters: parameters)
         return try policy.call(
-            GateCalls.Use.self, .init(object: object, command: command, token: token, time: Self.now, statement: statement)).bytes
+            GateCalls.Use.self, .init(object: object, command: command, token: token, epoch: epoch, statement: statement)).bytes
     }
 }
 
