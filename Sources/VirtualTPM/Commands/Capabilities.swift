@@ -17,6 +17,7 @@ enum Capability: UInt32 {
     case eccCurves = 0x0000_0008
     case authPolicies = 0x0000_0009
     case act = 0x0000_000A
+    case vendorProperty = 0x0000_0100
 }
 
 /// One page of a capability's list: entries in wire form, and whether there are more.
@@ -108,6 +109,7 @@ extension VirtualTPM {
             // TPM_RH_ACT_0 to F: none is implemented.
             guard (0x4000_0110...0x4000_011F).contains(property) else { throw TPMRC.value.parameter(2) }
             return .empty
+        case .vendorProperty: throw TPMRC.value.parameter(1)
         }
     }
 

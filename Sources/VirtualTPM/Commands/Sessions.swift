@@ -48,6 +48,7 @@ extension VirtualTPM {
             return []
         }
         let key = try object(tpmKey, orSequence: .key)
+        guard !encrypted.isEmpty else { throw TPMRC.value.parameter(2) }
         guard !key.isPublicOnly else { throw TPMRC.handle.handle(1) }
         guard key.publicArea.type == .rsa || key.publicArea.type == .ecc else { throw TPMRC.key.handle(1) }
         guard key.attributes.contains(.decrypt) else { throw TPMRC.attributes.handle(1) }
