@@ -120,7 +120,9 @@ let package = Package(
         .executableTarget(name: "paratpm-hostile-proxy", dependencies: ["CSystem", "IPC", "SystemMap"], path: "Tests/HostileProxy"),
         .testTarget(
             name: "SystemTests",
-            dependencies: ["CSystem", "EnhancedAuthorization", "IPC", "SystemMap", "TPMCrypto", "TPMWire", "Wire", "paratpm-hostile-proxy"]),
+            dependencies: [
+                "CSystem", "EnhancedAuthorization", "GuestIdentity", "HostPolicy", "IPC", "SystemMap", "TPMCrypto", "TPMWire", "Wire", "paratpm-hostile-proxy",
+            ]),
     ],
     swiftLanguageModes: [.v6]
 )

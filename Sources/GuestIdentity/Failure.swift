@@ -3,7 +3,7 @@ import Glibc
 import SystemMap
 
 /// The codes of sysexits.h, as far as paratpm's programs end with them.
-package enum ExitCode: Int32, Sendable {
+package enum ExitCode: Int32, CaseIterable, Sendable {
     case usage = 64
     case dataError = 65
     case noInput = 66
@@ -13,6 +13,21 @@ package enum ExitCode: Int32, Sendable {
     case io = 74
     case noPermission = 77
     case config = 78
+
+    /// For manuals.
+    package var meaning: String {
+        switch self {
+        case .usage: "the command line is not understood"
+        case .dataError: "a file is damaged, or not what it should be"
+        case .noInput: "there is no such guest or file"
+        case .unavailable: "something that is needed is not there, such as a service"
+        case .software: "a failure of our own"
+        case .cannotCreate: "something cannot be created"
+        case .io: "input or output failed"
+        case .noPermission: "only another user may do this"
+        case .config: "the configuration is wrong"
+        }
+    }
 }
 
 package struct Failure: Error, Sendable, CustomStringConvertible {

@@ -19,9 +19,20 @@ extension Guest {
         var restore: String?
         @Flag(help: "Do not open the control socket (system-wide instance only).")
         var noStart = false
+        @Flag(help: "Print JSON: the guest's name, id and control socket.")
+        var json = false
 
         func run() throws {
             let instance = options.instance
+            try make(instance)
+            guard json else { return }
+            print(JSON.object([
+                ("name", .string(name.text)), ("id", .string(try instance.guest(name).hex)),
+                ("control-socket", .string(instance.controlSocket(name))),
+            ]))
+        }
+
+        private func make(_ instance: Instance) throws {
             guard instance.isSystem else { return try add(instance, uid: nil) }
             guard geteuid() == 0 else { throw Failure(.noPermission, "only root adds guests to the system-wide instance") }
             _ = try GuestUser.name(name)

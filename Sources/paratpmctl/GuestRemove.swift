@@ -21,6 +21,8 @@ extension Guest {
         var yes = false
         @Flag(help: "Destroy nothing: set the guest's keys and state aside.")
         var keepState = false
+        @Flag(help: "Print JSON: the guest that was removed, and where its state is kept.")
+        var json = false
 
         func run() throws {
             let instance = options.instance
@@ -37,18 +39,24 @@ extension Guest {
             }
             let hasUnits = instance.isSystem && guest.home.isEmpty
             if hasUnits && GuestUnits.areManaged { try GuestUnits.disable(name) }
-            if keepState { try keep(guest, instance) } else { try GuestRemoval(guest, instance).destroy() }
+            var kept: String?
+            if keepState { kept = try keep(guest, instance) } else { try GuestRemoval(guest, instance).destroy() }
             if hasUnits { try GuestUser.remove(name) }
+            if json {
+                print(JSON.object([("removed", .string(name.text)), ("kept", kept.map { .string($0) } ?? .null)]))
+            } else if let kept {
+                print("the state of \(name) is kept in \(kept)")
+            }
         }
 
-        private func keep(_ guest: Registration, _ instance: Instance) throws(Failure) {
+        /// Returns where its state is.
+        private func keep(_ guest: Registration, _ instance: Instance) throws(Failure) -> String {
             guard guest.home.isEmpty else {
                 try Files.remove(instance.registration(name))
-                return print("the state of \(name) stays in \(guest.home)")
+                return guest.home
             }
             unlink(instance.controlSocket(name))
-            let kept = try RemovedGuest.keep(guest, instance)
-            print("the state of \(name) is kept in \(kept.directory)")
+            return try RemovedGuest.keep(guest, instance).directory
         }
 
         /// The door's lock on the state file, so that it does not start meanwhile; nil where there is no such file.

@@ -24,10 +24,17 @@ struct Host: ParsableCommand {
         @OptionGroup var options: InstanceOptions
         @Option(help: ArgumentHelp("The auth of the chip's endorsement hierarchy, where it has one.", valueName: "file"))
         var endorsementAuthFile: String?
+        @Flag(help: "Print JSON.")
+        var json = false
 
         func run() throws {
             _ = try options.instance.ask(.device, HostCalls.Initialize.self, Blob(try readAuth(endorsementAuthFile)))
             let evidence = try options.instance.evidence()
+            if json {
+                return print(JSON.object([
+                    ("endorsement-key", .string(evidence.endorsementKeyName)), ("evidence", .string(hexadecimal(evidence.id))),
+                ]))
+            }
             print("endorsement key: \(evidence.endorsementKeyName)")
             print("evidence: \(hexadecimal(evidence.id))")
         }
@@ -115,6 +122,8 @@ struct Host: ParsableCommand {
         @OptionGroup var options: InstanceOptions
         @Option(help: "Which: sha256:0,1,7 and the like.")
         var pcrs = PCRChoice.firmware
+        @Flag(help: "Print JSON.")
+        var json = false
 
         func run() throws {
             var values: PCRValues = [:]
@@ -123,7 +132,7 @@ struct Host: ParsableCommand {
                 guard let read = PCRValues(bytes, [selection]) else { throw Failure(.unavailable, "paratpm-device: the values do not fit the PCRs") }
                 values.merge(read) { $1 }
             }
-            print(values.text, terminator: "")
+            if json { print(JSON(values)) } else { print(values.text, terminator: "") }
         }
     }
 

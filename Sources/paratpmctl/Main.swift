@@ -12,8 +12,7 @@ struct Paratpmctl: ParsableCommand {
         discussion: """
             --dir, or the environment variable PARATPM_DIR, names the instance: the directory that holds its state and its \
             sockets. Without either it is the system-wide instance.
-            Exit status: 0, or a value of sysexits.h (64 usage, 65 damaged data, 66 no such guest, 69 something needed is not \
-            there, 70 failure of our own, 73 cannot create, 74 input or output).
+            Exit status: 0, or a value of sysexits.h: \(GuestIdentity.ExitCode.allCases.map { "\($0.rawValue) \($0.meaning)" }.joined(separator: "; ")).
             """,
         subcommands: [
             Run.self, Guest.self, Host.self, Policy.self, PCRCommand.self, LogCommand.self, Quote.self, Attest.self, Status.self,

@@ -43,15 +43,20 @@ struct PCRCommand: ParsableCommand {
         }
 
         private func describe(_ values: PCRValues, _ updates: UInt32) -> JSON {
-            let banks = PCRBank.allCases.map { bank in
-                (bank.rawValue, values.filter { $0.key.bank == bank }.sorted { $0.key < $1.key })
-            }.filter { !$0.1.isEmpty }
-            return .object([
+            .object([
                 ("guest", .string(name.text)), ("pcr-update-counter", .number(Int(updates))),
-                ("values", .object(banks.map { bank, digests in
-                    (bank, .object(digests.map { (String($0.key.number), .string(hexadecimal($0.value))) }))
-                })),
+                ("values", JSON(values)),
             ])
         }
+    }
+}
+
+extension JSON {
+    /// Bank by bank, each PCR by its number.
+    init(_ values: PCRValues) {
+        let banks = PCRBank.allCases.map { bank in (bank, values.filter { $0.key.bank == bank }.sorted { $0.key < $1.key }) }
+        self = .object(banks.filter { !$0.1.isEmpty }.map { bank, digests in
+            (bank.rawValue, .object(digests.map { (String($0.key.number), .string(hexadecimal($0.value))) }))
+        })
     }
 }

@@ -53,11 +53,13 @@ extension Policy {
         @OptionGroup var options: InstanceOptions
         @Argument(help: "The guest's name.") var guest: GuestName
         @Argument(help: "What is asked about.") var what: String
+        @Flag(help: "Print JSON: the lines.") var json = false
 
         func run() throws {
             try PolicySources.reporting {
                 let effective = try PolicySources.load([], options.instance).effective(guest)
-                for line in try lines(effective) { print(line) }
+                let lines = try lines(effective)
+                if json { print(JSON.array(lines.map { .string($0) })) } else { lines.forEach { print($0) } }
             }
         }
 
