@@ -96,7 +96,7 @@ let package = Package(
             ]),
 
         // What paratpm costs, measured (scripts/bench).
-        .executableTarget(name: "paratpm-bench", dependencies: ["TPMWire", "TPMCrypto", "IPC", "CSystem"]),
+        .executableTarget(name: "paratpm-bench", dependencies: ["TPMWire", "TPMCrypto", "IPC", "SystemMap", "CSystem"]),
 
         .target(name: "RunningService", dependencies: ["GuestIdentity"], path: "Tests/RunningService"),
         // Enters profiles and tries what they permit and what they do not: for SandboxTests.

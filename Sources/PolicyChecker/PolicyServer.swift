@@ -18,6 +18,8 @@ package final class PolicyServer {
     private let deepQuotes: DeepQuotes
     private let book: PolicyBook
     private let gatekeeper: Gatekeeper
+    /// Proxies' calls so far
+    private var requests = 0
 
     package init(_ instance: Instance, _ gate: Gate, policy: PolicyBook = PolicyBook()) {
         self.instance = instance
@@ -34,16 +36,16 @@ package final class PolicyServer {
                 book.route(announce: announce),
                 proxyChannelRoute { (_, _) throws(CallStatus) in ((), []) },
                 .on(PolicyCalls.Start.self) { [self] (request, proxy: Connection) throws(CallStatus) in
-                    Blob(seal(try start(request), for: try proxy.knownGuest().id))
+                    Blob(seal(try start(request), for: try guest(of: proxy).id))
                 },
                 .on(PolicyCalls.Step.self) { [self] (request, proxy: Connection) throws(CallStatus) in
-                    try step(request, of: try proxy.knownGuest().id)
+                    try step(request, of: try guest(of: proxy).id)
                 },
                 .on(PolicyCalls.Verify.self) { [self] (request, proxy: Connection) throws(CallStatus) in
-                    try verify(request, of: try proxy.knownGuest().id)
+                    try verify(request, of: try guest(of: proxy).id)
                 },
                 .on(DeepQuoteCalls.Own.self) { [self] (request, proxy: Connection) throws(CallStatus) in
-                    Blob(try deepQuotes.quote(request.bytes, for: try proxy.knownGuest()))
+                    Blob(try deepQuotes.quote(request.bytes, for: try guest(of: proxy)))
                 },
                 .on(HostBindingCalls.Event.self) { [self] (_, door: Connection) throws(CallStatus) in
                     try deepQuotes.firstEvent(of: try door.knownGuest())
@@ -53,9 +55,16 @@ package final class PolicyServer {
                     return Blob(try deepQuotes.quote(request.request, of: KnownGuest(id: guest, name: request.name)))
                 },
             ] + gateRoutes + [
-                .on(StatusCall.self) { (_, _: Connection) in StatusReport([("sessions", "kept by the guests' proxies")]) },
+                .on(StatusCall.self) { [self] (_, _: Connection) in
+                    StatusReport([("sessions", "kept by the guests' proxies"), ("requests", String(requests))])
+                },
             ],
             welcome: { Connection($0, state: ()) })
+    }
+
+    private func guest(of proxy: Connection) throws(CallStatus) -> KnownGuest {
+        requests += 1
+        return try proxy.knownGuest()
     }
 
     private func announce(_ change: PolicyChange) {
@@ -65,30 +74,30 @@ package final class PolicyServer {
     /// D7: each with the guest that the channel was made for.
     private var gateRoutes: [Route<Connection>] {
         [
-            .on(GateCalls.Create.self) { [gatekeeper] (request, proxy: Connection) throws(CallStatus) in
-                try gatekeeper.create(request, for: try proxy.knownGuest().id)
+            .on(GateCalls.Create.self) { [self] (request, proxy: Connection) throws(CallStatus) in
+                try gatekeeper.create(request, for: try guest(of: proxy).id)
             },
-            .on(GateCalls.Import.self) { [gatekeeper] (request, proxy: Connection) throws(CallStatus) in
-                try gatekeeper.importTwin(request, for: try proxy.knownGuest().id)
+            .on(GateCalls.Import.self) { [self] (request, proxy: Connection) throws(CallStatus) in
+                try gatekeeper.importTwin(request, for: try guest(of: proxy).id)
             },
-            .on(GateCalls.Use.self) { [gatekeeper] (request, proxy: Connection) throws(CallStatus) in
-                Blob(try gatekeeper.use(request, of: try proxy.knownGuest().id))
+            .on(GateCalls.Use.self) { [self] (request, proxy: Connection) throws(CallStatus) in
+                Blob(try gatekeeper.use(request, of: try guest(of: proxy).id))
             },
-            .on(GateCalls.RecoverSalt.self) { [gatekeeper] (request, proxy: Connection) throws(CallStatus) in
-                Blob(try gatekeeper.recoverSalt(request, of: try proxy.knownGuest().id))
+            .on(GateCalls.RecoverSalt.self) { [self] (request, proxy: Connection) throws(CallStatus) in
+                Blob(try gatekeeper.recoverSalt(request, of: try guest(of: proxy).id))
             },
-            .on(GateCalls.VerifyMAC.self) { [gatekeeper] (request, proxy: Connection) throws(CallStatus) in
-                try gatekeeper.verifyMAC(request, of: try proxy.knownGuest().id)
+            .on(GateCalls.VerifyMAC.self) { [self] (request, proxy: Connection) throws(CallStatus) in
+                try gatekeeper.verifyMAC(request, of: try guest(of: proxy).id)
                 return Nothing()
             },
-            .on(GateCalls.Activate.self) { [gatekeeper] (request, proxy: Connection) throws(CallStatus) in
-                Blob(try gatekeeper.activate(request, of: try proxy.knownGuest().id))
+            .on(GateCalls.Activate.self) { [self] (request, proxy: Connection) throws(CallStatus) in
+                Blob(try gatekeeper.activate(request, of: try guest(of: proxy).id))
             },
-            .on(HashCalls.Step.self) { [gatekeeper] (request, proxy: Connection) throws(CallStatus) in
-                try gatekeeper.hash(request, of: try proxy.knownGuest().id)
+            .on(HashCalls.Step.self) { [self] (request, proxy: Connection) throws(CallStatus) in
+                try gatekeeper.hash(request, of: try guest(of: proxy).id)
             },
-            .on(HashCalls.Check.self) { [gatekeeper] (request, proxy: Connection) throws(CallStatus) in
-                try gatekeeper.checkHash(request, of: try proxy.knownGuest().id)
+            .on(HashCalls.Check.self) { [self] (request, proxy: Connection) throws(CallStatus) in
+                try gatekeeper.checkHash(request, of: try guest(of: proxy).id)
                 return Nothing()
             },
         ]

@@ -1,5 +1,6 @@
 // The run: what is started, in which order it is measured.
 import Glibc
+import SystemMap
 import TPMWire
 import Wire
 
@@ -46,7 +47,8 @@ struct Bench {
             try TPMClient.hypervisor("\(arguments.work)/\(name).sock"),
         ]
         var rows: [Row] = []
-        for operation in operations { rows.append(try measure(operation, on: tpms)) }
+        let meter = try Meter(Instance(directory: directory))
+        for operation in operations { rows.append(try measure(operation, on: tpms, meter)) }
         return rows
     }
 

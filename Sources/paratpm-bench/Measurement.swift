@@ -20,11 +20,14 @@ struct Row {
     let code: TPMCommandCode
     /// In the order of the TPMs.
     let times: [Times]
+    /// Of the guest's, in the steady state.
+    let cost: Cost
 }
 
 /// One operation on all TPMs, round by round in turn (and another one first each time), so that whatever else the
 /// machine does falls on all alike.
-func measure(_ operation: Operation, on tpms: [TPMClient]) throws(BenchError) -> Row {
+/// The last of them is the guest's, whose costs the meter reads.
+func measure(_ operation: Operation, on tpms: [TPMClient], _ meter: Meter) throws(BenchError) -> Row {
     var prepared: [Prepared] = []
     for tpm in tpms { prepared.append(try operation.prepare(tpm)) }
     var samples = [[Int64]](repeating: [], count: tpms.count)
@@ -35,10 +38,22 @@ func measure(_ operation: Operation, on tpms: [TPMClient]) throws(BenchError) ->
             if round >= 0 { samples[i].append(taken) }
         }
     }
+    let cost = try cost(of: operation, prepared[prepared.count - 1], on: tpms[tpms.count - 1], meter)
     for (tpm, prepared) in zip(tpms, prepared) {
         for object in prepared.objects { try tpm.flush(object) }
     }
-    return Row(name: operation.name, code: operation.code, times: samples.map { Times($0) })
+    return Row(name: operation.name, code: operation.code, times: samples.map { Times($0) }, cost: cost)
+}
+
+private func cost(
+    of operation: Operation, _ prepared: Prepared, on guest: TPMClient, _ meter: Meter
+) throws(BenchError) -> Cost {
+    try meter.cost { (_) throws(BenchError) in
+        for message in prepared.before { _ = try guest.run(message) }
+    } command: { (round) throws(BenchError) in
+        let message = try guest.decoded(try guest.exchange(prepared.command(operation.rounds + round)), of: operation.code)
+        if prepared.flushes { try guest.flush(try guest.handle(of: message)) }
+    }
 }
 
 private func time(_ prepared: Prepared, _ round: Int, _ tpm: TPMClient, _ code: TPMCommandCode) throws(BenchError) -> Int64 {

@@ -43,6 +43,15 @@ struct Report {
         }
     }
 
+    /// What the gate costs, whatever the times.
+    private func costGoal(_ row: Row) -> Goal? {
+        guard row.name == Operation.unsealGated, let ungated = operations.first(where: { $0.name == Operation.unsealUngated })?.cost else {
+            return nil
+        }
+        let more = max(row.cost.chipCommands - ungated.chipCommands, row.cost.policyCalls - ungated.policyCalls - 1)
+        return Goal(value: more, limit: 0, meaning: "ungated's, one call")
+    }
+
     private func time(of name: String, _ tpm: Int) -> Double { operations.first { $0.name == name }?.times[tpm].p50 ?? 0 }
 
     private var memoryGoal: Goal {
@@ -59,6 +68,13 @@ struct Report {
             let cells = row.times.map { "\(short($0.p50)) / \(short($0.p99))" }
             lines.append(columns(
                 row.name, cells[0], cells[1], cells[2], fixed(row.times[2].p50 / row.times[1].p50), goal.meaning, goal.verdict))
+        }
+        lines += ["", "One command of the guest, in the steady state"]
+        lines.append(columns("", "chip commands", "policy's calls", "", "", "goal", ""))
+        for row in operations {
+            let goal = costGoal(row)
+            lines.append(columns(
+                row.name, fixed(row.cost.chipCommands), fixed(row.cost.policyCalls), "", "", goal?.meaning ?? "", goal?.verdict ?? ""))
         }
         lines += ["", "One of \(Bench.crowd) at once"]
         lines.append(columns("", "", "stock swtpm", "paratpm guest", "x swtpm", "goal", ""))
@@ -98,7 +114,8 @@ struct Report {
             let goal = goal(row)
             let names = ["chip", "swtpm", "guest"]
             let times = zip(names, row.times).map { "\"\($0)\": \(json($1))" }.joined(separator: ", ")
-            return "    {\"name\": \"\(row.name)\", \(times), \"goal\": \"\(goal.meaning)\", \"met\": \(goal.isMet)}"
+            let cost = "\"chip_commands\": \(fixed(row.cost.chipCommands)), \"policy_calls\": \(fixed(row.cost.policyCalls))"
+            return "    {\"name\": \"\(row.name)\", \(times), \(cost), \"goal\": \"\(goal.meaning)\", \"met\": \(goal.isMet)}"
         }
         return """
             {

@@ -153,6 +153,53 @@ private final class Killer: @unchecked Sendable {
         #expect(Array(attest.suffix(32)) == digest(.sha256, pcr))
     }
 
+    private func kill(_ broker: Broker) throws {
+        let pids = try broker.processes { $0.contains("/paratpm-policy ") }
+        #expect(pids.count == 1)
+        for pid in pids { Glibc.kill(pid, SIGKILL) }
+    }
+
+    /// Dies between any two commands of a session, whose nonce somebody agreed to, and of whose TPM_RC_RETRY a guest hears nothing.
+    @Test func aPolicySessionOutlivesThePolicyChecker() throws {
+        let broker = try Broker()
+        let emulator = try Emulator(broker)
+        defer { withExtendedLifetime((broker, emulator)) {} }
+        let tpm = try emulator.connect()
+        var pcrs = WireWriter()
+        pcrs.list([PCRSelection(.sha256, pcrs: [10])])
+        let zero = [UInt8](repeating: 0, count: 32)
+        let afterPCR = digest(.sha256, zero, TPMCommandCode.policyPCR.wire, pcrs.bytes, digest(.sha256, zero))
+        let afterCode = digest(.sha256, afterPCR, TPMCommandCode.policyCommandCode.wire, TPMCommandCode.unseal.wire)
+        let policy = digest(.sha256, digest(.sha256, afterCode, TPMCommandCode.policySecret.wire, TPMHandle.owner.wire))
+
+        let parent = try tpm.primary(Template.eccStorage).handle
+        let template = Template.sealed(policy: policy, attributes: [.fixedTPM, .fixedParent, .noDA])
+        try kill(broker)
+        let created = try Created(try tpm.run(.create, [parent], passwords: [[]], creation(template, data: [1, 2, 3])))
+        let object = Entity(try #require(try tpm.load(created, under: parent).handle), name: created.publicArea.name)
+        try kill(broker)
+        let session = try ClientSession(tpm, type: 1)
+        for round in 0..<2 {
+            // A service that dies again and again comes back after pauses.
+            func killChecker() throws { if round == 0 { try kill(broker) } }
+            try killChecker()
+            #expect(try tpm.run(.policyPCR, [session.handle]) { $0.sized16([UInt8]()); $0.raw(pcrs.bytes) }.code == .success)
+            try killChecker()
+            #expect(try tpm.run(.policyCommandCode, [session.handle]) { $0.value(TPMCommandCode.unseal) }.code == .success)
+            try killChecker()
+            let agreed = try tpm.run(.policySecret, [.owner, session.handle], passwords: [[]]) {
+                $0.sized16(session.nonceTPM)
+                $0.raw([0, 0, 0, 0, 0, 0, 0, 60])
+            }
+            #expect(agreed.code == .success)
+            #expect(try tpm.run(.policyGetDigest, [session.handle]).parameters == [0, 32] + policy)
+            try killChecker()
+            // The session goes on, with another nonce and the empty policy.
+            let unsealed = try ClientSession.run(tpm, .unseal, [object], [.init(session)], authorized: 1)
+            #expect(unsealed.code == .success && unsealed.parameters == [0, 3, 1, 2, 3])
+        }
+    }
+
     @Test(arguments: [["paratpm-pcr"], ["paratpm-policy"], ["paratpm-device"], ["paratpm-pcr", "paratpm-policy", "paratpm-device"]])
     func theGuestGoesOn(_ services: [String]) throws {
         let broker = try Broker()

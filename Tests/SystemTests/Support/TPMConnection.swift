@@ -96,7 +96,7 @@ final class ClientSession {
     let hash: HashAlgorithm
     let symmetric: SymmetricDefinition
     let sessionKey: [UInt8]
-    private var nonceTPM: [UInt8]
+    private(set) var nonceTPM: [UInt8]
     let boundName: [UInt8]?
 
     /// What one command uses the session for.
