@@ -2,6 +2,7 @@
 """A hypervisor for tests: has a guest's TPM switched on, or hands it a data socket and passes TPM commands on.
 
     hypervisor.py SOCKET init      CMD_INIT: the TPM's power comes on
+    hypervisor.py SOCKET locality N  CMD_SET_LOCALITY
     hypervisor.py SOCKET relay     commands from standard input, answers to standard output (tpm2-tss: TCTI "cmd:")
 """
 import array
@@ -10,7 +11,7 @@ import socket
 import struct
 import sys
 
-INIT, SET_DATAFD = 2, 16
+INIT, SET_LOCALITY, SET_DATAFD = 2, 5, 16
 
 
 def request(control, command, body=b"", descriptor=None):
@@ -47,5 +48,7 @@ control = socket.socket(socket.AF_UNIX)
 control.connect(sys.argv[1])
 if sys.argv[2] == "init":
     request(control, INIT, struct.pack(">I", 0))
+elif sys.argv[2] == "locality":
+    request(control, SET_LOCALITY, bytes([int(sys.argv[3])]))
 else:
     relay(control)

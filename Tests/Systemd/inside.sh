@@ -21,7 +21,7 @@ echo PARATPM_CHIP=stream:/run/chip/sock >/etc/paratpm/device.env
 step "install"
 "$source_tree/scripts/install" --programs "$programs"
 systemd-analyze verify /usr/local/lib/systemd/system/paratpm* 2>&1 | grep -i paratpm && fail "systemd-analyze verify" || true
-for unit in paratpm-device paratpm-pcr paratpm-policy paratpm-guest@; do
+for unit in paratpm-rules paratpm-device paratpm-pcr paratpm-policy paratpm-guest@; do
   systemd-analyze security --offline=true --threshold=15 "/usr/local/lib/systemd/system/$unit.service" | tail -n 1 ||
     fail "$unit.service is exposed above 1.5"
 done
@@ -104,6 +104,33 @@ tpm alice tpm2_flushcontext /tmp/session.ctx
 tpm alice tpm2_createprimary -Q -c /tmp/alice.ctx -G ecc
 tpm alice tpm2_flushcontext -t
 [ "$(property paratpm-guest@alice MainPID)" = "$guest_pid" ] || fail "alice's door was another"
+
+step "a reload takes a new policy over; a wrong one is refused, with the old one in force"
+locality() { python3 "$hypervisor" /run/paratpm/guests/alice.sock locality "$1" 2>/dev/null; }
+locality 3 || fail "locality 3 is refused before any policy says so"
+printf '[guest.alice]\nlocalities = [0, 1]\n' >/etc/paratpm/host.toml
+systemctl reload paratpm-policy
+locality 3 && fail "locality 3 is not refused"
+locality 1 || fail "locality 1 is refused"
+# An event's way from paratpm-pcr to the reader of the journal.
+for _ in $(seq 50); do paratpmctl log --event locality-refused | grep -q . && break; sleep 0.1; done
+paratpmctl log
+paratpmctl log --json --event locality-refused --guest alice | grep -q '"locality": "3"' || fail "no event tells of the refusal"
+journalctl --quiet --catalog PARATPM_EVENT=policy-changed PARATPM_GUEST=alice | grep -q "A reload changed one value" ||
+  fail "the journal does not explain what changed"
+echo nonsense >/etc/paratpm/host.toml
+systemctl reload paratpm-policy 2>/dev/null && fail "a wrong policy was taken over"
+[ "$(property paratpm-policy ActiveState)" = active ] || fail "paratpm-policy is $(property paratpm-policy ActiveState) after a wrong policy"
+locality 3 && fail "a wrong policy took the old one out of force"
+systemctl restart paratpm-pcr
+sleep 1
+locality 3 && fail "paratpm-pcr forgot its policy when it was restarted"
+{ paratpmctl doctor || true; } | grep "PROBLEM  policy: /etc/paratpm/host.toml:1" || fail "the doctor does not see the wrong policy"
+rm /etc/paratpm/host.toml
+systemctl reload paratpm.target
+locality 3 || fail "locality 3 is refused with no policy any more"
+locality 0
+paratpmctl doctor
 
 step "a guest that is reset, and one that is stopped"
 python3 "$hypervisor" /run/paratpm/guests/alice.sock init
