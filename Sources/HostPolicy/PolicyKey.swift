@@ -127,7 +127,9 @@ package enum PolicyWords {
     package static let requiredAlgorithms = [
         "sha256", "hmac", "aes", "cfb", "keyedhash", "mgf1", "kdf1-sp800-56a", "kdf1-sp800-108", "kdf2",
     ]
-    package static let curves: [(name: String, value: ECCCurve)] = [("p256", .p256), ("p384", .p384), ("p521", .p521)]
+    package static let curves: [(name: String, value: ECCCurve)] = [
+        ("p256", .p256), ("p384", .p384), ("p521", .p521), ("bn-p256", .bnP256),
+    ]
     package static let rsaBits: [UInt16] = [1024, 2048, 3072, 4096]
     package static let aesBits: [UInt16] = [128, 192, 256]
 

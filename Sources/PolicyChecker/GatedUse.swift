@@ -13,11 +13,12 @@ extension Gatekeeper {
         let (command, area) = (request.command, request.object.area)
         var parameters = WireReader(command.parameters)
         switch command.code {
+        // What only sealed data backs is used by the proxy (the listed exceptions to P2).
+        case _ where area.isSealedKey: return try twins.unseal(twin)
         case .sign: return try sign(request.statement, &parameters, area, twin)
         case .certifyX509: return try signCertificate(request.statement, &parameters, area, twin)
         case _ where command.code.attestation != nil: return try attest(request, guest, twin)
         case .duplicate: return try twins.duplicate(twin).wire
-        // What only sealed data backs is used by the proxy (the listed exceptions to P2).
         case _ where twin.blob.spec.kind == .sealed: return try twins.unseal(twin)
         case .hmac:
             let data = try decoded { () throws(WireError) in try parameters.sized16(max: DeviceCalls.HMAC.dataMax) }

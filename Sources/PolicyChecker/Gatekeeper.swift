@@ -31,19 +31,19 @@ package final class Gatekeeper {
 
     package func create(_ request: GateCalls.Create.Request, for guest: GuestID) throws(CallStatus) -> TwinBlob {
         let area = request.area
-        guard area.isGated, let spec = area.twinSpec(area.sealsSeed ? .sealed : area.secretKeeping(dataSize: request.data.count))
+        guard area.isGated, let spec = area.twinSpec(area.isSealedKey ? .sealed : area.secretKeeping(dataSize: request.data.count))
         else { throw .malformed }
         let salt = randomBytes(GateSeal.saltSize)
         let auth = keys.authValue(guest, area, spec, salt: salt)
         var twin = try twins.create(spec, data: request.data, auth: auth, for: guest)
-        let name = area.sealsSeed ? area.name : area.with(unique: twin.unique).name
+        let name = area.isSealedKey ? area.name : area.with(unique: twin.unique).name
         twin.gate = GateSeal(salt: salt, mark: keys.mark(guest, name: name))
         return twin
     }
 
     package func importTwin(_ request: GateCalls.Import.Request, for guest: GuestID) throws(CallStatus) -> TwinBlob {
         let (area, sensitive) = (request.area, request.sensitive)
-        guard area.isGated, !area.sealsSeed,
+        guard area.isGated, !area.isSealedKey,
             let spec = area.twinSpec(area.secretKeeping(dataSize: sensitive.sensitive.count), isImported: true)
         else { throw .malformed }
         let salt = randomBytes(GateSeal.saltSize)
@@ -60,7 +60,7 @@ package final class Gatekeeper {
     /// The twin with the authValue that it has if what the proxy says of it is true.
     func open(_ object: GatedObject, of guest: GuestID) throws(CallStatus) -> OpenedTwin {
         let (area, twin) = (object.area, object.twin)
-        guard area.isGated, let gate = twin.gate, area.sealsSeed || twin.unique == area.unique else { throw .malformed }
+        guard area.isGated, let gate = twin.gate, area.isSealedKey || twin.unique == area.unique else { throw .malformed }
         return OpenedTwin(guest: guest, blob: twin, auth: keys.authValue(guest, area, twin.spec, salt: gate.salt))
     }
 

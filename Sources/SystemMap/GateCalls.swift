@@ -11,7 +11,7 @@ package enum GateCalls {
         package static let callers: Caller = [.proxy]
         package static let repeatable = true
         package struct Request: WireCodable, Sendable {
-            /// The guest's template; its unique field is the object's own where that is not the twin's (PublicArea.sealsSeed).
+            /// The guest's template; its unique field is the object's own where that is not the twin's (PublicArea.isSealedKey).
             package var area: PublicArea
             package var data: [UInt8]
             package init(area: PublicArea, data: [UInt8]) {
@@ -360,7 +360,7 @@ extension TPMCommandCode {
     package var gatedHandle: Int? {
         switch self {
         case .unseal, .duplicate, .sign, .hmac, .hmacStart, .rsaDecrypt, .ecdhZGen, .zGen2Phase, .encryptDecrypt, .encryptDecrypt2,
-            .createLoaded, .quote, .certifyCreation, .nvCertify: 0
+            .createLoaded, .quote, .certifyCreation, .nvCertify, .commit: 0
         case .certify, .certifyX509, .getSessionAuditDigest, .getCommandAuditDigest, .getTime: 1
         default: nil
         }

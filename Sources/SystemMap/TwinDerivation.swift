@@ -23,8 +23,12 @@ extension PublicArea {
     /// that of a symmetric cipher key or a derivation parent is not the sealing twin's.
     package var sealsSeed: Bool { type == .symcipher || type == .keyedHash && isParent }
 
+    /// Whether the twin is not a key itself, but only seals it: its unique field is not the object's. The chip would finish an ECDAA key's
+    /// signatures only with commitments of its own, whose counter all guests would share.
+    package var isSealedKey: Bool { sealsSeed || isAnonymous }
+
     /// What may leave this TPM by TPM2_Duplicate, which no authValue authorizes. What only sealed data backs leaves by TPM2_Unseal.
-    private var needsDuplicableTwin: Bool { !attributes.contains(.fixedParent) && !authPolicy.isEmpty && !sealsSeed }
+    private var needsDuplicableTwin: Bool { !attributes.contains(.fixedParent) && !authPolicy.isEmpty && !isSealedKey }
 
     /// The twin of an object with this public area; nil for one without a nameAlg, which has no twin.
     /// - Parameters:
@@ -37,13 +41,14 @@ extension PublicArea {
             TwinSpec(
                 kind: kind, sign: sign, decrypt: decrypt, sensitiveDataOrigin: madeByChip && !isImported,
                 // A twin whose unique field is not the object's own needs no more than the envelope has room for.
-                nameAlgorithm: sealsSeed ? .sha256 : nameAlgorithm, isImported: isImported, isDuplicable: needsDuplicableTwin,
+                nameAlgorithm: isSealedKey ? .sha256 : nameAlgorithm, isImported: isImported, isDuplicable: needsDuplicableTwin,
                 isStorageKey: isParent && isAsymmetric, isGated: isGated)
         }
         switch parameters {
         case .rsa(_, _, let bits, let exponent):
             return spec(
                 .rsa(bits: bits, exponent: exponent), sign: asymmetric.sign, decrypt: asymmetric.decrypt, madeByChip: true)
+        case .ecc where isAnonymous: return spec(.sealed, sign: false, decrypt: false, madeByChip: false)
         case .ecc(_, _, let curve, _):
             return spec(.ecc(curve), sign: asymmetric.sign, decrypt: asymmetric.decrypt, madeByChip: true)
         case .keyedHash where keeping == .used:
@@ -74,7 +79,7 @@ extension PublicArea {
     /// What the authValue of a gated twin is derived from: all of the public area that is known before the chip makes the key. The
     /// chip's own word for the rest is the twin's Name.
     package var gateIdentity: PublicArea {
-        guard !sealsSeed else { return self }
+        guard !isSealedKey else { return self }
         switch unique {
         case .rsa: return with(unique: .rsa([]))
         case .ecc: return with(unique: .ecc(ECCPoint(x: [], y: [])))

@@ -92,6 +92,20 @@ package struct ECCKeyPair: Sendable {
         return math.product(numerator, divisor, modulo: n)
     }
 
+    /// ECDAA (Part 1, C.4.2.2): s = r + T d with T = H(nonceK || digest), where r is a commitment's scalar, of the same curve.
+    /// - Parameter hash: the scheme's hash.
+    /// - Returns: nonceK and s, each of the curve's field size; nil if this commitment's s is 0 for any nonce.
+    package func signECDAA(digest message: [UInt8], hash: HashAlgorithm, commitment: ECCKeyPair) -> (r: [UInt8], s: [UInt8])? {
+        let group = CurveGroup.of(curve)
+        let math = Arithmetic()
+        guard let nonceK = group.randomScalar().bytes(curve.fieldSize) else { return nil }
+        let challenge = BigNumber(digest(hash, nonceK, message))
+        guard let t = math.remainder(challenge, group.order), let td = math.product(t, scalar, modulo: group.order),
+            let s = math.sum(commitment.scalar, td, modulo: group.order), !s.isZero, let sBytes = s.bytes(curve.fieldSize)
+        else { return nil }
+        return (nonceK, sBytes)
+    }
+
     /// The TPM's Schnorr signature (Part 1, C.4.3): r = H(x([k]G) || digest), cut to the order's size, s = k + r d.
     /// - Parameter hash: the scheme's hash.
     package func signECSchnorr(digest: [UInt8], hash: HashAlgorithm) -> (r: [UInt8], s: [UInt8]) {
@@ -109,6 +123,11 @@ package struct ECCKeyPair: Sendable {
             return (rBytes, sBytes)
         }
     }
+}
+
+/// A number modulo the curve's prime, of its field size.
+package func residue(_ number: [UInt8], _ curve: ECCCurve) -> [UInt8] {
+    CurveGroup.of(curve).residue(BigNumber(number))
 }
 
 /// Whether the point lies on the curve (and so is not the point at infinity).
@@ -153,22 +172,23 @@ private final class CurveGroup: @unchecked Sendable {
     private let prime: BigNumber
     private let fieldSize: Int
 
-    private static let p256 = CurveGroup(.p256, NID_X9_62_prime256v1)
-    private static let p384 = CurveGroup(.p384, NID_secp384r1)
-    private static let p521 = CurveGroup(.p521, NID_secp521r1)
+    private static let p256 = CurveGroup(.p256)
+    private static let p384 = CurveGroup(.p384)
+    private static let p521 = CurveGroup(.p521)
+    private static let bnP256 = CurveGroup(.bnP256)
 
     static func of(_ curve: ECCCurve) -> CurveGroup {
         switch curve {
         case .p256: p256
         case .p384: p384
         case .p521: p521
+        case .bnP256: bnP256
         }
     }
 
-    private init(_ curve: ECCCurve, _ nid: Int32) {
+    private init(_ curve: ECCCurve) {
         libcryptoUsesKernelRandomness
-        guard let pointer = EC_GROUP_new_by_curve_name(nid) else { outOfMemory() }
-        self.pointer = pointer
+        pointer = makeGroup(curve)
         fieldSize = curve.fieldSize
         order = BigNumber()
         prime = BigNumber()
@@ -200,6 +220,11 @@ private final class CurveGroup: @unchecked Sendable {
             return nil
         }
         return point
+    }
+
+    func residue(_ number: BigNumber) -> [UInt8] {
+        guard let bytes = Arithmetic().remainder(number, prime)?.bytes(fieldSize) else { outOfMemory() }
+        return bytes
     }
 
     /// nil for the point at infinity.

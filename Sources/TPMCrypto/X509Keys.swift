@@ -3,7 +3,7 @@ import TPMWire
 import Wire
 
 extension PublicArea {
-    /// SubjectPublicKeyInfo (RFC 3279, 2.3; RFC 5480); nil for keys that are not asymmetric.
+    /// SubjectPublicKeyInfo (RFC 3279, 2.3; RFC 5480); nil for keys that are not asymmetric, or on a curve without a name.
     package var subjectPublicKeyInfo: [UInt8]? {
         switch (parameters, unique) {
         case (.rsa(_, _, _, let exponent), .rsa(let modulus)):
@@ -13,10 +13,12 @@ extension PublicArea {
             let algorithm = DER.element(DER.sequence, DER.identifier(pkcs1 + [1]), DER.null)
             return DER.element(DER.sequence, algorithm, DER.element(DER.bitString, [0], key))
         case (.ecc(_, _, let curve, _), .ecc(let point)):
-            let name: [UInt8] = switch curve {
-            case .p256: [0x2A, 0x86, 0x48, 0xCE, 0x3D, 0x03, 0x01, 0x07]
-            case .p384: [0x2B, 0x81, 0x04, 0x00, 0x22]
-            case .p521: [0x2B, 0x81, 0x04, 0x00, 0x23]
+            let name: [UInt8]
+            switch curve {
+            case .p256: name = [0x2A, 0x86, 0x48, 0xCE, 0x3D, 0x03, 0x01, 0x07]
+            case .p384: name = [0x2B, 0x81, 0x04, 0x00, 0x22]
+            case .p521: name = [0x2B, 0x81, 0x04, 0x00, 0x23]
+            case .bnP256: return nil
             }
             // id-ecPublicKey
             let algorithm = DER.element(DER.sequence, DER.identifier(ansiX962 + [0x02, 0x01]), DER.identifier(name))

@@ -80,11 +80,13 @@ package enum ECCCurve: UInt16, CaseIterable, Hashable, Sendable {
     case p256 = 0x0003
     case p384 = 0x0004
     case p521 = 0x0005
+    /// TPM_ECC_BN_P256
+    case bnP256 = 0x0010
 
     /// Size of a coordinate, in bytes.
     package var fieldSize: Int {
         switch self {
-        case .p256: 32
+        case .p256, .bnP256: 32
         case .p384: 48
         case .p521: 66
         }
@@ -93,7 +95,7 @@ package enum ECCCurve: UInt16, CaseIterable, Hashable, Sendable {
     /// Size of the field, in bits.
     package var bits: Int {
         switch self {
-        case .p256: 256
+        case .p256, .bnP256: 256
         case .p384: 384
         case .p521: 521
         }

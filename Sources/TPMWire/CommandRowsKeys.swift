@@ -124,8 +124,8 @@ extension CommandTable {
     ])
 
     static let ephemeralKeys = CommandChapter(19, "Ephemeral EC keys", [
-        .refused(.commit, "Commit", "19.2",
-            note: "With a nonce of the proxy's no chip would finish an ECDAA signature, and the chip's own commit counter is one for all: a guest could void another's commitments. So there are no ECDAA keys either."),
+        CommandRow(.commit, "Commit", "19.2", .backed, [.user(.object)], [.decrypts, .encrypts],
+            note: "The chip's own commit counter is one for all: a guest could count, and void, another's commitments. So the twin of an ECDAA key seals it, and commitments, which each guest counts for itself, and signatures are made in the proxy. A restricted ECDAA key would attest at the proxy's word, so there is none (TPM_RC_SCHEME)."),
         CommandRow(.ecEphemeral, "EC_Ephemeral", "19.3", .answered, [], [.encrypts],
             note: "The ephemeral scalar is derived in the proxy, because the chip's commit counter is shared by all."),
     ])

@@ -9,11 +9,14 @@ extension PublicArea {
     /// Restricted and decrypt: a storage key, or of the keyed hashes a derivation parent (Part 1, 25).
     package var isParent: Bool { attributes.contains([.restricted, .decrypt]) }
 
-    /// Whether keys of this type sign with the scheme (Part 3, 20.2). ECDAA would need a commitment (TPM2_Commit).
+    /// A key of anonymous signatures (ECDAA), each of which needs a commitment (TPM2_Commit).
+    package var isAnonymous: Bool { type == .ecc && parameters.scheme.algorithm == .ecdaa }
+
+    /// Whether keys of this type sign with the scheme (Part 3, 20.2).
     package func allowsSigning(with algorithm: TPMAlgorithm) -> Bool {
         switch type {
         case .rsa: algorithm == .rsassa || algorithm == .rsapss
-        case .ecc: algorithm == .ecdsa || algorithm == .ecschnorr
+        case .ecc: algorithm == .ecdsa || algorithm == .ecschnorr || algorithm == .ecdaa && isAnonymous
         case .keyedHash: algorithm == .hmac
         default: false
         }
@@ -33,7 +36,12 @@ extension PublicArea {
     private func selected(_ given: Scheme) throws(TPMRC) -> Scheme {
         let own = parameters.scheme
         if own.isNull { return given }
-        guard given.isNull || own.algorithm == given.algorithm && own.hash == given.hash else { throw .scheme }
-        return own
+        if given.isNull {
+            // ECDAA is never left to the key: the commitment's counter comes with the command.
+            guard own.algorithm != .ecdaa else { throw .scheme }
+            return own
+        }
+        guard own.algorithm == given.algorithm && own.hash == given.hash else { throw .scheme }
+        return given
     }
 }

@@ -44,6 +44,29 @@ private let secret = Array("what the policy guards".utf8)
         }
     }
 
+    /// The proxy commits and signs; what its twin seals comes out by the policy alone.
+    @Test func anECDAAKeyIsUnsealedByItsPolicy() throws {
+        let pair = ECCKeyPair.generate(.p256)
+        let policy = GateGuest.policyDigest(try guest.pcrSession())
+        let area = PublicArea.ecc(.sign, policy: policy, scheme: Scheme(.ecdaa, .sha256)).with(unique: .ecc(pair.publicPoint))
+        let twin = try guest.policy.call(GateCalls.Create.self, .init(area: area, data: pair.privateKey.bytes))
+        let object = GatedObject(area: area, twin: twin)
+        for code in [TPMCommandCode.commit, .sign] {
+            #expect(try guest.use(object, code, token: try guest.pcrSession()) == pair.privateKey.bytes)
+            #expect(status { _ = try guest.use(object, code) } == TPMRC.authType.rawValue)
+        }
+        var claimed = object
+        claimed.area.attributes.insert(.userWithAuth)
+        #expect(status { _ = try guest.use(claimed, .sign) } == CallStatus.malformed.rawValue)
+        claimed.area.attributes = object.area.attributes
+        claimed.area.authPolicy = []
+        #expect(status { _ = try guest.use(claimed, .sign, token: try guest.startSession()) } == CallStatus.malformed.rawValue)
+        claimed.area.authPolicy = GateGuest.policyDigest(try guest.startSession())
+        #expect(status { _ = try guest.use(claimed, .sign, token: try guest.startSession()) } == chipRefuses)
+        try guest.extend()
+        #expect(status { _ = try guest.use(object, .commit, token: try guest.pcrSession()) } == TPMRC.policyFail.rawValue)
+    }
+
     @Test func aTokenEndsWithTheValuesThatItSaw() throws {
         let object = try sealedToPCR()
         let token = try guest.pcrSession()

@@ -230,7 +230,7 @@ extension Guest {
         #expect(try guest.capability(6, 0x105, 1).parameters == hex("01 00000006 00000001 00000105 5054504D"))
         #expect(try guest.capability(5, 0, 1).parameters
             == hex("00 00000005 00000004 0004 03 FFFFFF 000B 03 FFFFFF 000C 03 FFFFFF 000D 03 FFFFFF"))
-        #expect(try guest.capability(8, 4, 9).parameters == hex("00 00000008 00000002 0004 0005"))
+        #expect(try guest.capability(8, 4, 9).parameters == hex("00 00000008 00000003 0004 0005 0010"))
         #expect(try guest.capability(9, 0x4000_0000, 9).parameters
             == hex("00 00000009 00000004 40000001 0010 4000000A 0010 4000000B 0010 4000000C 0010"))
     }

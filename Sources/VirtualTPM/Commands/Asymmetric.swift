@@ -134,16 +134,19 @@ private struct CurveDetail: WireCodable {
     init(from reader: inout WireReader) throws(WireError) { curve = try reader.value() }
     func encode(to writer: inout WireWriter) {
         let constants = CurveConstants(curve)
-        let hash: HashAlgorithm = switch curve {
-        case .p256: .sha256
-        case .p384: .sha384
-        case .p521: .sha512
+        let kdf: Scheme = switch curve {
+        case .p256: Scheme(.kdf1SP800_56A, .sha256)
+        case .p384: Scheme(.kdf1SP800_56A, .sha384)
+        case .p521: Scheme(.kdf1SP800_56A, .sha512)
+        case .bnP256: .null
         }
         writer.value(curve)
         writer.u16(UInt16(curve.bits))
-        Scheme(.kdf1SP800_56A, hash).encode(to: &writer)
+        kdf.encode(to: &writer)
         Scheme.null.encode(to: &writer)
-        for constant in [constants.p, constants.a, constants.b, constants.gX, constants.gY, constants.n, constants.h] {
+        // A stock TPM writes this one number, 0, in a single byte.
+        let a = constants.a.allSatisfy { $0 == 0 } ? [0] : constants.a
+        for constant in [constants.p, a, constants.b, constants.gX, constants.gY, constants.n, constants.h] {
             writer.sized16(constant)
         }
     }

@@ -143,7 +143,7 @@ extension VirtualTPM {
             qualifiedSigner: signer.key?.qualifiedName ?? TPMHandle.null.wire, extraData: qualifyingData, clockInfo: clockInfo,
             firmwareVersion: Identification.firmwareVersion, attested: attested)
         if signer.key?.hierarchy != .endorsement && signer.key?.hierarchy != .platform { obfuscate(&attestation) }
-        if let gated = signer.key?.gatedTwin {
+        if let gated = signer.key?.gatedSigner {
             let reply = try gated.use(Statement(attestation, of: object))
             undoShutdown()
             return Reply { $0.raw(reply) }
@@ -151,7 +151,7 @@ extension VirtualTPM {
         let wire = attestation.wire
         var signature = Signature.null
         if let key = signer.key, let hash = signer.scheme.hash {
-            signature = try key.sign(digest: digest(hash, wire), scheme: signer.scheme)
+            signature = try self.signature(by: key, of: digest(hash, wire), scheme: signer.scheme)
             undoShutdown()
         }
         return Reply {

@@ -217,6 +217,7 @@ extension VirtualTPM {
             all += [
                 AlgorithmProperty(.ecc, [.asymmetric, .object]), AlgorithmProperty(.ecdsa, [.asymmetric, .signing]),
                 AlgorithmProperty(.ecdh, [.asymmetric, .method]),
+                AlgorithmProperty(.ecdaa, [.asymmetric, .signing]), AlgorithmProperty(.ecschnorr, [.asymmetric, .signing]),
             ]
         }
         return all.sorted { $0.algorithm.rawValue < $1.algorithm.rawValue }

@@ -47,14 +47,14 @@ extension VirtualTPM {
         guard let hash = scheme.hash else { throw TPMRC.scheme.parameter(2) }
         if key.attributes.contains(.restricted) || !validation.digest.isEmpty {
             // A gated key's keeper checks the ticket itself.
-            if key.gatedTwin == nil { try checkHash(validation, hash, digest) }
+            if key.gatedSigner == nil { try checkHash(validation, hash, digest) }
         } else {
             guard digest.count == hash.digestSize else { throw TPMRC.size.parameter(1) }
         }
         let signature: Signature
         do throws(TPMRC) {
             let proofDigest = ticketHierarchy(validation.hierarchy).proofDigest
-            signature = try key.sign(digest: digest, scheme: scheme, for: .digest(proofDigest: proofDigest))
+            signature = try self.signature(by: key, of: digest, scheme: scheme, for: .digest(proofDigest: proofDigest))
         } catch {
             throw error == .ticket ? error.parameter(3) : error
         }

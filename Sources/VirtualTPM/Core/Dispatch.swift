@@ -60,6 +60,7 @@ extension VirtualTPM {
         case .certifyX509: try certifyX509(&call)
         // 19 Ephemeral EC keys
         case .ecEphemeral: try ecEphemeral(&call)
+        case .commit: try commit(&call)
         // 20 Signing and signature verification
         case .verifySignature: try verifySignature(&call)
         case .sign: try sign(&call)

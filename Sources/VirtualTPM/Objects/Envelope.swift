@@ -11,7 +11,7 @@ struct Envelope {
     var keeping: SecretKeeping
     /// The key came from outside.
     var isImported = false
-    /// The twin's unique field where the guest's differs (PublicArea.sealsSeed); else empty.
+    /// The twin's unique field where the guest's differs (PublicArea.isSealedKey); else empty.
     var twinUnique: [UInt8]
     /// Of a gated twin; without a mark if the key came from outside.
     var gate: GateSeal?
@@ -88,7 +88,7 @@ extension Envelope {
     /// What is to be sealed of an object with this twin.
     init(_ key: NewKey, authValue: [UInt8]) {
         var twinUnique: [UInt8] = []
-        if case .digest(let digest) = key.twin.unique, key.publicArea.sealsSeed { twinUnique = digest }
+        if case .digest(let digest) = key.twin.unique, key.publicArea.isSealedKey { twinUnique = digest }
         self.init(
             authValue: authValue, keeping: key.twin.spec.kind == .sealed ? .sealed : .used, twinUnique: twinUnique,
             gate: key.twin.gate, hardwarePrivate: key.twin.hardwarePrivate)
@@ -98,7 +98,7 @@ extension Envelope {
     /// The twin of the object whose envelope this is; nil if the public area can have none.
     func twin(of publicArea: PublicArea) -> TwinBlob? {
         guard let spec = publicArea.twinSpec(keeping, isImported: isImported) else { return nil }
-        let unique = publicArea.sealsSeed ? .digest(twinUnique) : publicArea.unique
+        let unique = publicArea.isSealedKey ? .digest(twinUnique) : publicArea.unique
         return TwinBlob(spec: spec, unique: unique, hardwarePrivate: hardwarePrivate, gate: gate)
     }
 }

@@ -20,6 +20,7 @@ extension VirtualTPM {
         case .rsa(_, _, _, let exponent):
             guard exponent == 0 || exponent == 65537 else { throw .range }
             return try makeKey(template, .used, twinData: [])
+        case .ecc(_, _, let curve, _) where template.isAnonymous: return try makeAnonymousKey(template, curve)
         case .ecc: return try makeKey(template, .used, twinData: [])
         case .keyedHash(let scheme): return try makeKeyedHash(template, scheme, data)
         case .symcipher(let symmetric): return try makeCipherKey(template, symmetric, data)
@@ -59,14 +60,21 @@ extension VirtualTPM {
         return try makeKey(template, sealing: SymmetricSecret(seed: try drawRandom(template.seedSize), data: key))
     }
 
-    /// A key whose twin seals seedValue and key together (PublicArea.sealsSeed).
-    /// - Throws: TPM_RC_SIZE when both are more than the chip seals: a long key of a derivation parent with a long nameAlg.
-    func makeKey(_ template: PublicArea, sealing secret: SymmetricSecret) throws(TPMRC) -> NewKey {
-        guard let hash = template.nameAlgorithm, let spec = template.twinSpec(.sealed) else { throw .hash }
+    /// An ECDAA key from the chip's randomness.
+    private func makeAnonymousKey(_ template: PublicArea, _ curve: ECCCurve) throws(TPMRC) -> NewKey {
+        // 64 bits more than the order, which has the size of the field.
+        var bytes = try drawRandom(curve.fieldSize + 8)
+        defer { wipe(&bytes) }
+        let pair = ECCKeyPair(curve: curve, extraBits: bytes)
+        return try sealKey(template.with(unique: .ecc(pair.publicPoint)), pair.privateKey)
+    }
+
+    /// A key whose twin is not a key, but seals it.
+    private func sealKey(_ publicArea: PublicArea, _ secret: Secret) throws(TPMRC) -> NewKey {
+        guard let spec = publicArea.twinSpec(.sealed) else { throw .hash }
         var sealed = secret.bytes
         defer { wipe(&sealed) }
         guard sealed.count <= SensitiveCreate.dataMax else { throw .size }
-        let publicArea = template.with(unique: .digest(template.symmetricUnique(secret, hash)))
         return NewKey(publicArea: publicArea, twin: try makeTwin(spec, of: publicArea, data: sealed))
     }
 
@@ -75,11 +83,19 @@ extension VirtualTPM {
         spec.isGated ? try policy.create(.init(area: area, data: data)) : try device.create(spec, data: data)
     }
 
+    /// A key whose twin seals seedValue and key together (PublicArea.sealsSeed).
+    /// - Throws: TPM_RC_SIZE when both are more than the chip seals: a long key of a derivation parent with a long nameAlg.
+    func makeKey(_ template: PublicArea, sealing secret: SymmetricSecret) throws(TPMRC) -> NewKey {
+        guard let hash = template.nameAlgorithm else { throw .hash }
+        return try sealKey(template.with(unique: .digest(template.symmetricUnique(secret, hash))), Secret(secret.bytes))
+    }
+
     /// A key from outside: public and private part belong together (`checkedSecret(_:blaming:)`).
     /// - Parameter secret: the private part in the form of `Backing.software`.
     func importKey(_ publicArea: PublicArea, _ secret: Secret) throws(TPMRC) -> NewKey {
         let parts = SymmetricSecret(secret.bytes, seedSize: publicArea.isAsymmetric ? 0 : publicArea.seedSize)
         if publicArea.sealsSeed { return try makeKey(publicArea, sealing: parts) }
+        if publicArea.isAnonymous { return try sealKey(publicArea, secret) }
         let keeping = publicArea.secretKeeping(dataSize: parts.data.count)
         guard let spec = publicArea.twinSpec(keeping, isImported: true) else { throw .hash }
         let sensitive = SensitiveArea(type: publicArea.type, authValue: [], seedValue: parts.seed, sensitive: parts.data)

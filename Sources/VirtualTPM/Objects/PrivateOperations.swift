@@ -7,11 +7,14 @@ import Wire
 extension LoadedObject {
     /// Signs a digest.
     /// - Parameters:
-    ///   - scheme: a signing scheme with its hash, already selected for this key (`PublicArea.signingScheme(_:)`).
+    ///   - scheme: a signing scheme with its hash, already selected for this key (`PublicArea.signingScheme(_:)`), but not ECDAA, which
+    ///     needs a commitment (`VirtualTPM.signature(by:of:scheme:for:)`).
     ///   - statement: what is signed, as a gated key's keeper has to know it.
     /// - Throws: TPM_RC_SCHEME for a scheme of another type of key; TPM_RC_VALUE; TPM_RC_SIZE.
     func sign(digest: [UInt8], scheme: Scheme, for statement: Statement? = nil) throws(TPMRC) -> Signature {
-        guard let hash = scheme.hash, publicArea.allowsSigning(with: scheme.algorithm) else { throw .scheme }
+        guard let hash = scheme.hash, publicArea.allowsSigning(with: scheme.algorithm), scheme.algorithm != .ecdaa else {
+            throw .scheme
+        }
         if let gatedTwin { return try gatedTwin.use(statement, as: Signature.self) }
         if publicArea.type == .keyedHash { return .hmac(hash, try hmac(hash, digest)) }
         switch backing {
@@ -139,6 +142,19 @@ extension LoadedObject {
         return key
     }
 
+    /// An ECDAA key with its private part, which its twin seals (a listed exception to P2).
+    /// - Throws: TPM_RC_KEY without a private part.
+    func anonymousKey() throws(TPMRC) -> ECCKeyPair {
+        var scalar: [UInt8]
+        switch backing {
+        case .publicOnly: throw .key
+        case .software(let secret): scalar = secret.bytes
+        case .twin: scalar = try unseal()
+        }
+        defer { wipe(&scalar) }
+        return try eccKey(Secret(scalar))
+    }
+
     private func eccKey(_ scalar: Secret) throws(TPMRC) -> ECCKeyPair {
         guard case .ecc(_, _, let curve, _) = publicArea.parameters,
             let key = ECCKeyPair(curve: curve, privateKey: scalar.bytes)
@@ -248,7 +264,9 @@ extension LoadedObject {
     func sensitiveArea(_ keys: GuestKeys) throws(TPMRC) -> SensitiveArea {
         var area: SensitiveArea
         switch backing {
-        case .twin(let twin) where !publicArea.sealsSeed:
+        case .twin where publicArea.isAnonymous:
+            area = SensitiveArea(type: publicArea.type, authValue: [], seedValue: [], sensitive: try unseal())
+        case .twin(let twin) where !publicArea.isSealedKey:
             area = if let gatedTwin { try gatedTwin.use(as: SensitiveArea.self) } else {
                 try twin.use { (device, handle) throws(TPMRC) in try device.duplicate(handle) }
             }

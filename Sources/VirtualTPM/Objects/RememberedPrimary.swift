@@ -8,23 +8,25 @@ import Wire
 struct RememberedPrimary: WireCodable {
     let hierarchy: TPMHandle
     let twin: TwinBlob
-    /// The guest's unique field where it is not the twin's (symmetric cipher keys); else empty.
+    /// The guest's unique field where it is not the twin's: a symmetric cipher key's digest, an ECDAA key's point. Else empty.
     let ownUnique: [UInt8]
+    /// A point of two coordinates, in bytes
+    private static let ownUniqueMax = 2 * (2 + ECCPoint.coordinateMax)
 
     init(_ key: NewKey, hierarchy: TPMHandle) {
         self.hierarchy = hierarchy
         twin = key.twin
-        if case .digest(let digest) = key.publicArea.unique, key.publicArea.unique != key.twin.unique {
-            ownUnique = digest
-        } else {
-            ownUnique = []
+        switch key.publicArea.unique {
+        case key.twin.unique, .rsa: ownUnique = []
+        case .digest(let digest): ownUnique = digest
+        case .ecc(let point): ownUnique = point.wire
         }
     }
 
     init(from reader: inout WireReader) throws(WireError) {
         hierarchy = try reader.value()
         twin = try reader.value()
-        ownUnique = try reader.sized16(max: HashAlgorithm.largestDigest)
+        ownUnique = try reader.sized16(max: Self.ownUniqueMax)
     }
     func encode(to writer: inout WireWriter) {
         writer.value(hierarchy)
@@ -33,7 +35,13 @@ struct RememberedPrimary: WireCodable {
     }
 
     func key(_ template: PublicArea) -> NewKey {
-        NewKey(publicArea: template.with(unique: ownUnique.isEmpty ? twin.unique : .digest(ownUnique)), twin: twin)
+        NewKey(publicArea: template.with(unique: unique(of: template)), twin: twin)
+    }
+
+    private func unique(of template: PublicArea) -> PublicArea.Unique {
+        if ownUnique.isEmpty { return twin.unique }
+        if template.isAnonymous, let point = try? ECCPoint(wire: ownUnique) { return .ecc(point) }
+        return .digest(ownUnique)
     }
 }
 

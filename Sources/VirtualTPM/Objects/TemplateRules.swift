@@ -18,10 +18,10 @@ extension PublicArea {
         }
         switch parameters {
         case .rsa(_, _, let bits, _): guard chip.rsaBits.contains(bits) else { throw .value }
-        case .ecc(_, let scheme, let curve, _):
+        case .ecc(_, _, let curve, _):
             guard chip.curves.contains(curve) else { throw .curve }
-            // There is no TPM2_Commit, for the reason that its row tells.
-            guard scheme.algorithm != .ecdaa else { throw .scheme }
+            // What a restricted key signs, the proxy must not decide alone (D7), and ECDAA signatures are made in the proxy.
+            guard !isAnonymous || !attributes.contains(.restricted) else { throw .scheme }
         case .keyedHash, .symcipher: break
         }
     }

@@ -69,6 +69,9 @@ extension LoadedObject {
         if case .twin(let twin) = backing, twin.isGated { GatedTwin(object: GatedObject(area: publicArea, twin: twin.blob), keeper: twin.keeper) } else { nil }
     }
 
+    /// The twin with which the policy checker signs. An ECDAA key, which may be gated but not restricted, it only unseals.
+    var gatedSigner: GatedTwin? { publicArea.isAnonymous ? nil : gatedTwin }
+
     /// As the policy checker is told of it
     var named: NamedObject {
         guard case .twin(let twin) = backing else { return NamedObject(area: publicArea, mark: []) }

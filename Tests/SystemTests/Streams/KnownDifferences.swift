@@ -33,7 +33,6 @@ struct KnownDifference {
         KnownDifference(
             [.eccParameters, .ecEphemeral, .testParms], ours: TPMRC.curve.parameter(1),
             "A stock TPM has more curves than a chip of the PC Client profile."),
-        KnownDifference([.commit], ours: .commandCode, "Refused; see docs/commands.md."),
         KnownDifference([.certifyX509], ours: TPMRC.key.handle(2), "Stock numbers the handles of CertifyX509 the other way round."),
         KnownDifference([.certifyX509], ours: TPMRC.asymmetric.handle(1), "As before."),
         KnownDifference([.certifyX509], ours: TPMRC.value.handle(2), "A certificate without a signature is none: it needs a key."),
