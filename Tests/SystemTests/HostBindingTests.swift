@@ -70,8 +70,8 @@ import Wire
         try guest.restart()
         tpm = try guest.connect()
         #expect(try tpm.readPCR(13) == first, "the same host")
-        // What is sealed to the vPCR on this host …
-        let policy = try sealingPolicy(tpm)
+        let sealed = try seal([4, 2], tpm)
+        #expect(try unseal(sealed, tpm) == [4, 2])
         guest.child.stop()
         broker.child.stop()
         #expect(try chip.connect().extendPCR(7, [TaggedDigest(.sha256, digest(.sha256, [7]))]) == .success)
@@ -79,26 +79,35 @@ import Wire
         try guest.startAgain()
         tpm = try guest.connect()
         #expect(try tpm.readPCR(13) != first, "the host booted otherwise")
-        #expect(try sealingPolicy(tpm) != policy, "… does not open on another")
+        #expect(try unseal(sealed, tpm) == nil, "so what was sealed on the other does not open")
     }
 
-    /// The digest of a PolicyPCR over vPCR 13 as it is.
-    private func sealingPolicy(_ tpm: TPMConnection) throws -> [UInt8] {
-        let started = try tpm.run(.startAuthSession, [.null, .null]) {
-            $0.sized16([UInt8](repeating: 1, count: 16))
-            $0.sized16([])
-            $0.u8(1)
-            SymmetricDefinition.null.encode(to: &$0)
-            $0.value(HashAlgorithm.sha256)
-        }
-        let session = try #require(started.handle)
-        #expect(try tpm.run(.policyPCR, [session]) {
+    /// A policy session with PolicyPCR of vPCR 13.
+    private func session(_ tpm: TPMConnection) throws -> ClientSession {
+        let session = try ClientSession(tpm, type: 1)
+        let bound = try tpm.run(.policyPCR, [session.handle]) {
             $0.sized16([])
             $0.list([PCRSelection(.sha256, pcrs: [13])])
-        }.code == .success)
-        let digest = try tpm.run(.policyGetDigest, [session]).parameters
-        _ = try tpm.run(.flushContext) { $0.value(session) }
-        return digest
+        }
+        #expect(bound.code == .success)
+        return session
+    }
+
+    /// Data that vPCR 13 opens as it is now.
+    private func seal(_ data: [UInt8], _ tpm: TPMConnection) throws -> Created {
+        let session = try session(tpm)
+        let policy = Array(try tpm.run(.policyGetDigest, [session.handle]).parameters.dropFirst(2))
+        let template = Template.sealed(policy: policy, attributes: [.fixedTPM, .fixedParent, .noDA])
+        return try Created(try tpm.run(.create, [try tpm.primary(Template.eccStorage).handle], passwords: [[]], creation(template, data: data)))
+    }
+
+    /// nil: the policy does not hold.
+    private func unseal(_ sealed: Created, _ tpm: TPMConnection) throws -> [UInt8]? {
+        let object = try #require(try tpm.load(sealed, under: try tpm.primary(Template.eccStorage).handle).handle)
+        let response = try ClientSession.run(
+            tpm, .unseal, [Entity(object, name: sealed.publicArea.name)], [.init(try session(tpm))], authorized: 1)
+        #expect(response.code == .success || response.code == TPMRC.policyFail.session(1))
+        return response.code == .success ? Array(response.parameters.dropFirst(2)) : nil
     }
 
     @Test func aGuestThatMayNotGetsNoDeepQuoteAndTheLogSaysWhy() throws {
