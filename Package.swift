@@ -75,7 +75,7 @@ let package = Package(
         library("PCRStore", ["SystemMap", "CryptoBase", "GuestIdentity"]),
         library("PolicyChecker", ["SystemMap", "TPMCrypto", "ChipClient", "EnhancedAuthorization", "Attestation", "GuestIdentity"]),
         library("GuestDoor", ["SystemMap", "ControlChannel", "GuestIdentity", "CryptoBase"]),
-        library("GuestProxy", ["SystemMap", "VirtualTPM", "EnhancedAuthorization"]),
+        library("GuestProxy", ["SystemMap", "HostPolicy", "VirtualTPM", "EnhancedAuthorization"]),
 
         // What swtpm's users find beside it: swtpm_setup and swtpm_ioctl.
         library("SwtpmTools", ["SystemMap", "ControlChannel", "GuestIdentity", "CSystem"]),

@@ -41,6 +41,7 @@ package final class DeviceService {
     private let instance: Instance
     private let book: PolicyBook
     private let policyUser: uid_t?
+    private let shares: ChipShares
     private var connections = 0
 
     /// - Parameter policyUser: the user of paratpm-policy, where that is neither root nor our own.
@@ -48,16 +49,18 @@ package final class DeviceService {
         self.device = device
         self.instance = instance
         book = policy
+        shares = ChipShares(device.chip, policy)
         self.policyUser = policyUser
     }
 
     /// What the daemon's loop serves. It keeps this object alive.
     package var service: Service<TwinTable> {
-        Service(routes: routes, welcome: { peer in
+        Service(routes: routes, turns: shares.turns, welcome: { peer in
             self.connections += 1
             return Connection(peer, trusted: [.admin, .policy], policyUser: self.policyUser, state: TwinTable())
         }, farewell: { connection in
             self.connections -= 1
+            self.shares.close(connection)
             if let session = connection.state.session { self.device.end(session) }
         })
     }
@@ -81,6 +84,7 @@ package final class DeviceService {
         [
             proxyChannelRoute { (guest, _) throws(CallStatus) in
                 try self.device.ensureGuest(guest.id)
+                try self.shares.open(guest)
                 self.connections += 1
                 return (TwinTable(), [])
             },
@@ -90,6 +94,7 @@ package final class DeviceService {
             .on(DeviceCalls.ForgetGuest.self) { (request, _) throws(CallStatus) in
                 guard let guest = GuestID(request.bytes) else { throw .malformed }
                 try self.device.forgetGuest(guest)
+                self.shares.forget(guest)
                 return Nothing()
             },
             .on(DeviceCalls.Describe.self) { (_, _) throws(CallStatus) in try self.device.describe() },
@@ -103,7 +108,9 @@ package final class DeviceService {
     private var twinRoutes: [Route<Connection>] {
         [
             .on(DeviceCalls.Create.self) { (request, proxy) throws(CallStatus) in
-                try self.device.create(request.spec, data: request.data, for: try proxy.knownGuest().id)
+                let guest = try proxy.knownGuest().id
+                if request.spec.isKeyPair { try self.shares.admitKey(guest) }
+                return try self.device.create(request.spec, data: request.data, for: guest)
             },
             .on(DeviceCalls.Import.self) { (request, proxy) throws(CallStatus) in
                 try self.device.importTwin(
@@ -140,7 +147,9 @@ package final class DeviceService {
                 guard request.target.allowed.contains(request.code) else { throw .notPermitted }
                 guard let session = checker.state.session else { throw .sessionLost }
                 guard let guest = request.target.guest else { return try self.device.carry(request, in: session) }
-                return try self.device.charge(guest) { () throws(CallStatus) in try self.device.carry(request, in: session) }
+                return try self.shares.carry(for: guest, makesKey: request.makesKeyPair) { () throws(CallStatus) in
+                    try self.device.charge(guest) { () throws(CallStatus) in try self.device.carry(request, in: session) }
+                }
             },
         ]
     }

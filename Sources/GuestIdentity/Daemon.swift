@@ -89,14 +89,17 @@ extension Instance {
 package struct Service<State> {
     package var routes: [Route<ServiceConnection<State>>]
     package var limits = ServerLimits()
+    package var turns: Turns<ServiceConnection<State>>?
     package var welcome: (Peer) -> ServiceConnection<State>?
     package var farewell: (ServiceConnection<State>) -> Void
 
     package init(
-        routes: [Route<ServiceConnection<State>>], welcome: @escaping (Peer) -> ServiceConnection<State>?,
+        routes: [Route<ServiceConnection<State>>], turns: Turns<ServiceConnection<State>>? = nil,
+        welcome: @escaping (Peer) -> ServiceConnection<State>?,
         farewell: @escaping (ServiceConnection<State>) -> Void = { _ in }
     ) {
         self.routes = routes
+        self.turns = turns
         self.welcome = welcome
         self.farewell = farewell
     }
@@ -184,7 +187,7 @@ package struct Daemon: Sendable {
     private func listen<State>(_ service: Service<State>, on listener: Descriptor) throws(Failure) -> Server<ServiceConnection<State>> {
         guard (try? IPC.listen(on: listener)) != nil else { throw .system(.cannotCreate, "listen at", self.service.rawValue) }
         return Server(
-            listener: listener, routes: service.routes, limits: service.limits, welcome: service.welcome,
+            listener: listener, routes: service.routes, limits: service.limits, turns: service.turns, welcome: service.welcome,
             farewell: service.farewell)
     }
 

@@ -1,6 +1,7 @@
 // The proxy's end of the socket to its door: requests come here, and with them the channels to the services.
 import CSystem
 import Glibc
+import HostPolicy
 import IPC
 import SystemMap
 import Wire
@@ -18,6 +19,8 @@ final class DoorPort {
     let policy = ServiceLink(.policy)
     /// The guest's vPCRs, from the channel to paratpm-pcr.
     private(set) var page: VPCRPage?
+    /// The guest's policy, from the channel to paratpm-policy.
+    let rules = PolicyReader()
     /// What the door asked while a command waited for a channel; its answer comes behind that command.
     private var postponed: [Message] = []
 
@@ -68,7 +71,9 @@ final class DoorPort {
         else { return .malformed }
         switch ServiceName.allCases[Int(index)] {
         case .device: device.use(descriptor)
-        case .policy: policy.use(descriptor)
+        case .policy:
+            guard message.descriptors.count == 2, rules.use(message.descriptors[1]) else { return .malformed }
+            policy.use(descriptor)
         case .pcr:
             guard message.descriptors.count == 2, let page = VPCRPage(message.descriptors[1], writable: false) else {
                 return .malformed

@@ -26,15 +26,12 @@ final class GuestTPM {
     private var isPowered = false
     private var lastCommand: UInt32 = 0
     private var bufferSize = ProxyCalls.SetBufferSize.largest
-    private let limits: Limits
 
-    /// - Parameter limits: what the guest may hold.
-    init(_ port: DoorPort, state: Descriptor, limits: Limits = Limits()) {
+    init(_ port: DoorPort, state: Descriptor) {
         self.port = port
         self.state = state
         file = StateFile(descriptor: state.raw)
         stateName = Self.name(of: state)
-        self.limits = limits
     }
 
     let retryResponse = VirtualTPM.errorResponse(.retry)
@@ -48,7 +45,10 @@ final class GuestTPM {
         if let locality, locality != port.page?.read()?.locality { return VirtualTPM.errorResponse(.locality) }
         if port.page?.isHashing == true { abortEvent() }
         if command.count >= MessageHeader.size { lastCommand = command[6..<10].reduce(0) { $0 << 8 | UInt32($1) } }
-        return tpm.execute(command)
+        if let rules = port.rules.refresh() { port.rules.note(tpm.obey(rules)) }
+        let response = tpm.execute(command)
+        if let refusal = tpm.refusal { port.rules.note(refusal) }
+        return response
     }
 
     /// A DRTM or H-CRTM event that has begun but not ended does not outlive any command, answerable or not.
@@ -120,6 +120,7 @@ final class GuestTPM {
             var secret = try port.device.call(DeviceCalls.GuestSecret.self, Nothing()).bytes
             defer { wipe(&secret) }
             let tpm = make(chip, Secret(secret))
+            if let rules = port.rules.rules { port.rules.note(tpm.obey(rules)) }
             tpm.bufferSize = Int(bufferSize)
             condition = .ready(tpm)
             csystem_return_free_memory()
@@ -135,7 +136,7 @@ final class GuestTPM {
         do {
             let store = try Journal(file, key: Secret(kdfa(.sha256, key: secret.bytes, label: "STATE", bits: 256)))
             let tpm = try VirtualTPM(
-                device: device, pcrs: pcrs, policy: policy, store: store, clock: BootClock(), secret: secret, limits: limits)
+                device: device, pcrs: pcrs, policy: policy, store: store, clock: BootClock(), secret: secret)
             tpm.host = HostAdapter(device: port.device, policy: port.policy)
             return tpm
         } catch let error as JournalError {
@@ -143,7 +144,7 @@ final class GuestTPM {
         } catch {
             log(.error, .proxy, "\(stateName): a record does not decode; the file was left as it is")
         }
-        return VirtualTPM(withoutState: device, pcrs: pcrs, policy: policy, clock: BootClock(), limits: limits)
+        return VirtualTPM(withoutState: device, pcrs: pcrs, policy: policy, clock: BootClock())
     }
 
     private static func name(of file: Descriptor) -> String {

@@ -37,6 +37,20 @@ package struct GuestPolicy: Hashable, Sendable {
     }
 }
 
+extension GuestPolicy {
+    /// The algorithms, curves and key sizes that the guest's TPM knows.
+    package var vocabulary: Vocabulary {
+        Vocabulary(without: Vocabulary.words.filter { word in
+            switch word {
+            case .algorithm(let algorithm): !algorithms.contains(algorithm)
+            case .curve(let curve): !curves.contains(curve)
+            case .rsaBits(let bits): !rsaBits.contains(bits)
+            case .aesBits(let bits): !aesBits.contains(bits)
+            }
+        })
+    }
+}
+
 /// What one guest may hold at once.
 package struct Quotas: Hashable, Sendable {
     /// Bytes of NV index data and their public areas

@@ -27,19 +27,22 @@ package enum PolicyKey: String, CaseIterable, Sendable {
     case users
     case groups
 
-    /// The process that enforces it: one that the limited process cannot get around. nil: this version does not enforce it.
-    package var enforcedBy: Role? {
+    /// The process that enforces it: one that the limited process cannot get around. What the guest's own proxy enforces concerns its TPM
+    /// alone.
+    package var enforcedBy: Role {
         switch self {
+        case .commands, .deniedCommands, .algorithms, .deniedAlgorithms, .curves, .rsaBits, .aesBits, .nvBytes, .nvIndices,
+            .persistentObjects, .primaries, .transientObjects, .sessions: .proxy
+        case .weight, .operationsPerSecond, .keyGenerationsPerMinute: .device
         case .localities: .pcr
         case .hostBinding, .hostBindingVPCR, .deepQuotePCRs: .policy
         // Every service checks it at each introduction.
         case .users, .groups: .policy
-        default: nil
         }
     }
 
     /// Who enforces it, in words.
-    package var enforcement: String { enforcedBy.map { "enforced by " + $0.rawValue } ?? "not enforced by this version" }
+    package var enforcement: String { "enforced by " + enforcedBy.rawValue }
 
     package var meaning: String {
         switch self {
@@ -121,7 +124,7 @@ package enum PolicyWords {
     package static let algorithms: [(name: String, value: TPMAlgorithm)] = [
         ("rsa", .rsa), ("ecc", .ecc), ("symcipher", .symcipher), ("sha1", .sha1), ("sha384", .sha384), ("sha512", .sha512),
         ("rsassa", .rsassa), ("rsapss", .rsapss), ("rsaes", .rsaes), ("oaep", .oaep), ("ecdsa", .ecdsa), ("ecdh", .ecdh),
-        ("xor", .xor), ("cmac", .cmac), ("ctr", .ctr), ("ofb", .ofb), ("cbc", .cbc), ("ecb", .ecb),
+        ("ecdaa", .ecdaa), ("ecschnorr", .ecschnorr), ("xor", .xor), ("cmac", .cmac), ("ctr", .ctr), ("ofb", .ofb), ("cbc", .cbc), ("ecb", .ecb),
     ]
     /// May be named, and are there in any case.
     package static let requiredAlgorithms = [
@@ -130,13 +133,23 @@ package enum PolicyWords {
     package static let curves: [(name: String, value: ECCCurve)] = [
         ("p256", .p256), ("p384", .p384), ("p521", .p521), ("bn-p256", .bnP256),
     ]
-    package static let rsaBits: [UInt16] = [1024, 2048, 3072, 4096]
-    package static let aesBits: [UInt16] = [128, 192, 256]
+    package static let rsaBits = Vocabulary.rsaBits
+    package static let aesBits = Vocabulary.aesBits
 
     /// Without these no driver finds a TPM.
     package static let requiredCommands: Set<TPMCommandCode> = [
         .startup, .shutdown, .selfTest, .getTestResult, .getCapability, .flushContext,
     ]
+
+    /// Which key a word of the TPM's belongs to, and what it is called there.
+    package static func name(of word: Vocabulary.Word) -> (key: PolicyKey, name: String) {
+        switch word {
+        case .algorithm(let value): (.algorithms, algorithms.first { $0.value == value }?.name ?? "")
+        case .curve(let value): (.curves, curves.first { $0.value == value }?.name ?? "")
+        case .rsaBits(let bits): (.rsaBits, String(bits))
+        case .aesBits(let bits): (.aesBits, String(bits))
+        }
+    }
 
     /// The code of a command by its name in Part 3, with or without TPM2_.
     package static func command(_ name: String) -> TPMCommandCode? {

@@ -20,7 +20,7 @@ package struct PolicySet: Equatable, Sendable {
     package static let guestsMax = 10_000
     private static let magic: UInt32 = 0x5054_504C
     /// Rises with every change of the form, and of what GuestPolicy holds.
-    private static let version: UInt8 = 1
+    private static let version: UInt8 = 2
 
     package init() {}
 

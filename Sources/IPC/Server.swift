@@ -78,15 +78,26 @@ package struct ServerLimits: Sendable {
 }
 
 package final class Server<C: Connection> {
-    private struct Client {
+    private final class Client {
         let channel: Channel
         let connection: C
+        /// What waits for its turn.
+        var request: [UInt8]?
+        init(_ channel: Channel, _ connection: C) {
+            self.channel = channel
+            self.connection = connection
+        }
     }
     private let listener: Descriptor
     private let routes: [UInt16: Route<C>]
     private let limits: ServerLimits
     private let welcome: (Peer) -> C?
     private let farewell: (C) -> Void
+    /// nil: whoever comes is answered at once.
+    private let turns: Turns<C>?
+    /// Clients with a request that waits, the longest waiting first; and the milliseconds until it may be someone's turn.
+    private var queue: [Client] = []
+    private var pause: Int32 = 0
     private var clients: [Client] = []
     private var watches: [(Descriptor, () -> Bool)] = []
     /// The listener, the watches, the clients; made anew after one of them came or went.
@@ -94,15 +105,17 @@ package final class Server<C: Connection> {
 
     /// - Parameters:
     ///   - listener: a listening SOCK_SEQPACKET socket.
+    ///   - turns: the order of what takes long.
     ///   - welcome: makes the state of a new connection; nil refuses it.
     ///   - farewell: the connection is gone; release what it held.
     package init(
         listener: Descriptor, routes: [Route<C>], limits: ServerLimits = ServerLimits(),
-        welcome: @escaping (Peer) -> C?, farewell: @escaping (C) -> Void
+        turns: Turns<C>? = nil, welcome: @escaping (Peer) -> C?, farewell: @escaping (C) -> Void
     ) {
         self.listener = listener
         self.routes = Dictionary(uniqueKeysWithValues: routes.map { ($0.number, $0) })
         self.limits = limits
+        self.turns = turns
         self.welcome = welcome
         self.farewell = farewell
     }
@@ -115,7 +128,7 @@ package final class Server<C: Connection> {
 
     /// Adds a connection that exists already.
     package func adopt(_ descriptor: Descriptor, _ connection: C) {
-        clients.append(Client(channel: Channel(descriptor), connection: connection))
+        clients.append(Client(Channel(descriptor), connection))
         polled = []
     }
 
@@ -127,7 +140,8 @@ package final class Server<C: Connection> {
     /// One turn of the loop; `timeout` in milliseconds, -1 waits for ever. False: stop.
     package func round(timeout: Int32) -> Bool {
         if polled.isEmpty { polled = waitingFor() }
-        guard poll(&polled, nfds_t(polled.count), timeout) >= 0 else { return errno == EINTR }
+        let patience = queue.isEmpty ? timeout : timeout < 0 ? pause : min(timeout, pause)
+        guard poll(&polled, nfds_t(polled.count), patience) >= 0 else { return errno == EINTR }
         // Watches and clients that come meanwhile stand behind these, and wait for the next round.
         let ready = polled
         let first = 1 + watches.count
@@ -140,17 +154,39 @@ package final class Server<C: Connection> {
         }
         for i in gone.reversed() { drop(i) }
         if ready[0].revents != 0 { acceptOne() }
+        if !queue.isEmpty { takeTurn() }
         return true
     }
 
+    /// Of a client whose request waits only that it goes away.
     private func waitingFor() -> [pollfd] {
-        let raws = [listener.raw] + watches.map(\.0.raw) + clients.map(\.channel.descriptor.raw)
+        let raws = [listener.raw] + watches.map(\.0.raw)
         return raws.map { pollfd(fd: $0, events: Int16(POLLIN), revents: 0) }
+            + clients.map { pollfd(fd: $0.channel.descriptor.raw, events: $0.request == nil ? Int16(POLLIN) : 0, revents: 0) }
     }
 
     private func drop(_ index: Int) {
-        farewell(clients.remove(at: index).connection)
+        let client = clients.remove(at: index)
+        queue.removeAll { $0 === client }
+        farewell(client.connection)
         polled = []
+    }
+
+    /// Serves whoever's turn it is.
+    private func takeTurn() {
+        guard let turns else { return }
+        switch turns.next(queue.map(\.connection)) {
+        case .later(let milliseconds): pause = max(1, milliseconds)
+        case .serve(let index):
+            pause = 0
+            let client = queue.remove(at: index)
+            guard let request = client.request else { return }
+            client.request = nil
+            polled = []
+            let stays = reply(to: request, client)
+            turns.served(client.connection)
+            if !stays, let index = clients.firstIndex(where: { $0 === client }) { drop(index) }
+        }
     }
 
     private func acceptOne() {
@@ -161,9 +197,20 @@ package final class Server<C: Connection> {
         adopt(descriptor, connection)
     }
 
-    /// Answers one message. False: the connection is over.
+    /// Takes one message, and answers it if it need not wait. False: the connection is over.
     private func serve(_ client: Client) -> Bool {
-        guard let (bytes, _) = try? client.channel.receive(flags: Int32(MSG_DONTWAIT)) else { return false }
+        // Somebody who went away does not want the answer any more.
+        guard client.request == nil, let (bytes, _) = try? client.channel.receive(flags: Int32(MSG_DONTWAIT)) else { return false }
+        if let turns, let number = number(of: bytes), turns.waits(number, client.connection) {
+            client.request = bytes
+            queue.append(client)
+            polled = []
+            return true
+        }
+        return reply(to: bytes, client)
+    }
+
+    private func reply(to bytes: [UInt8], _ client: Client) -> Bool {
         let outcome = answer(bytes, client.connection)
         var writer = WireWriter(capacity: outcome.body.count + 4)
         writer.u32(outcome.status.rawValue)
@@ -181,11 +228,15 @@ package final class Server<C: Connection> {
     }
 
     private func answer(_ bytes: [UInt8], _ connection: C) -> Outcome<C> {
-        var reader = WireReader(bytes)
-        guard let number = try? reader.u16() else { return Outcome(.malformed) }
+        guard let number = number(of: bytes) else { return Outcome(.malformed) }
         guard let route = routes[number] else { return Outcome(.unknownCall) }
         guard !route.callers.isDisjoint(with: connection.rights) else { return Outcome(.notPermitted) }
-        return route.run(reader.rest(), connection)
+        return route.run(Array(bytes.dropFirst(2)), connection)
+    }
+
+    private func number(of bytes: [UInt8]) -> UInt16? {
+        var reader = WireReader(bytes)
+        return try? reader.u16()
     }
 }
 

@@ -9,7 +9,8 @@ import TPMWire
 import Wire
 
 package final class PolicyServer {
-    package typealias Connection = ServiceConnection<Void>
+    /// A proxy's connection keeps its guest's page.
+    package typealias Connection = ServiceConnection<PolicyPage?>
 
     private let instance: Instance
     private let gate: Gate
@@ -20,6 +21,7 @@ package final class PolicyServer {
     private let gatekeeper: Gatekeeper
     /// Proxies' calls so far
     private var requests = 0
+    private var pages: [(guest: GuestName, page: PolicyPage)] = []
 
     package init(_ instance: Instance, _ gate: Gate, policy: PolicyBook = PolicyBook()) {
         self.instance = instance
@@ -28,13 +30,16 @@ package final class PolicyServer {
         vpcrs = VPCRReader(instance)
         deepQuotes = DeepQuotes(instance, vpcrs) { HostRule(policy.policy(of: $0.name)) }
         gatekeeper = Gatekeeper(keys: gate.keys, twins: gate.chip, vpcrs: vpcrs, clock: hostMilliseconds)
+        policy.changed = { [unowned self] _ in
+            for (guest, page) in pages { page.write(policy.policy(of: guest), of: guest) }
+        }
     }
 
-    package var service: Service<Void> {
+    package var service: Service<PolicyPage?> {
         Service(
             routes: introductionRoutes(.policy, instance, book) + [
                 book.route(announce: announce),
-                proxyChannelRoute { (_, _) throws(CallStatus) in ((), []) },
+                proxyChannelRoute { [self] (guest, _) throws(CallStatus) in try openPage(guest.name) },
                 .on(PolicyCalls.Start.self) { [self] (request, proxy: Connection) throws(CallStatus) in
                     Blob(seal(try start(request), for: try guest(of: proxy).id))
                 },
@@ -59,7 +64,18 @@ package final class PolicyServer {
                     StatusReport([("sessions", "kept by the guests' proxies"), ("requests", String(requests))])
                 },
             ],
-            welcome: { Connection($0, state: ()) })
+            welcome: { Connection($0, state: nil) },
+            farewell: { [self] connection in
+                if let page = connection.state { pages.removeAll { $0.page === page } }
+            })
+    }
+
+    /// The guest's policy, for its proxy.
+    private func openPage(_ guest: GuestName) throws(CallStatus) -> (PolicyPage?, [Descriptor]) {
+        guard let (page, file) = PolicyPage.make() else { throw .unavailable }
+        page.write(book.policy(of: guest), of: guest)
+        pages.append((guest, page))
+        return (page, [file])
     }
 
     private func guest(of proxy: Connection) throws(CallStatus) -> KnownGuest {

@@ -73,13 +73,6 @@ package struct HostPolicyText {
         guard problems.isEmpty else { throw PolicyProblems(problems) }
     }
 
-    /// Keys of the files that this version does not enforce, in order of place.
-    package var unenforced: [(place: Place, key: PolicyKey)] {
-        let rules = (Array(profiles.values) + Array(guests.values)).flatMap(\.rules.values)
-        return rules.filter { $0.key.enforcedBy == nil }.map { ($0.place, $0.key) }
-            .sorted { ($0.place.file, $0.place.line) < ($1.place.file, $1.place.line) }
-    }
-
     private mutating func add(_ section: PolicySection, _ problems: inout [PolicyProblem]) {
         let known = section.kind == .profile ? profiles[section.name] : guests[section.name]
         if let known {

@@ -30,8 +30,8 @@ package enum Introduction {
         package typealias Reply = Nothing
     }
 
-    /// A channel with a proxy's rights, bound to the door's guest. The reply brings its descriptor; paratpm-pcr adds a
-    /// second, the guest's vPCR page for reading.
+    /// A channel with a proxy's rights, bound to the door's guest. The reply brings its descriptor; paratpm-pcr and
+    /// paratpm-policy add a second: the guest's vPCRs and its policy, each a page for reading.
     package enum OpenProxyChannel: Call {
         package static let number: UInt16 = 3
         package static let callers: Caller = [.door]

@@ -28,6 +28,14 @@ package enum LogEvent: String, CaseIterable, Sendable {
     case deepQuoteRefused = "deep-quote-refused"
     /// Somebody started `swtpm` who may not make guests.
     case enrolmentRefused = "enrolment-refused"
+    /// A guest called a command that its policy takes away.
+    case commandRefused = "command-refused"
+    /// A guest named an algorithm, a curve or a key size that its policy takes away.
+    case algorithmRefused = "algorithm-refused"
+    /// A guest wanted more of something than its policy gives.
+    case quotaReached = "quota-reached"
+    /// A guest holds more of something than its policy gives since it changed; it keeps that.
+    case quotaExceeded = "quota-exceeded"
 }
 
 /// An event's line: "event=NAME guest=NAME key=value …". Values are quoted where they hold spaces. The journal gets each as a field

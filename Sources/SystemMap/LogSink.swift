@@ -76,6 +76,10 @@ extension LogEvent {
         case .doorRefused: "0bef777e9fa449eb9cf6c5f305754430"
         case .deepQuoteRefused: "21f8b28bbcfc483384a2aa86247b2a16"
         case .enrolmentRefused: "cffa689febf049f19b3f2d9910721946"
+        case .commandRefused: "1314fe0ddf7a470d8efa6765d6259b16"
+        case .algorithmRefused: "ebb18a2ebbd241da9be23afb80f43673"
+        case .quotaReached: "29329c3fab86462da0f7dde916dd23a3"
+        case .quotaExceeded: "0a277fab301e497b9c2d1c01e2960c2b"
         }
     }
 }

@@ -74,7 +74,11 @@ extension Profile {
 
     package static func policy(_ instance: Instance) -> Profile {
         Profile(
-            calls: life + watching + serving + readingRegistry + calling,
+            calls: life + watching + serving + readingRegistry + calling + [
+                .init("memfd_create", because: "a guest's page of policy, which its proxy maps"),
+                .init("ftruncate", because: "that page's size"),
+                .init("fcntl", .addsSeals, because: "that page is sealed against others' writing"),
+            ],
             files: [registry(instance), rules(instance)], limits: limits(memory: 256, descriptors: 4096))
     }
 
@@ -117,7 +121,7 @@ extension Profile {
     /// What every process needs to live.
     private static let life: [PermittedCall] = [
         .init("brk", because: "memory"),
-        .init("mmap", .notExecutable, because: "memory; the page of the guest's vPCRs"),
+        .init("mmap", .notExecutable, because: "memory; the pages of the guest's vPCRs and policy"),
         .init("munmap", because: "memory"),
         .init("madvise", because: "memory given back"),
         .init("futex", because: "the Swift runtime's and the C library's one-time initializations"),

@@ -12,8 +12,8 @@ package enum ProxyCalls {
         package static let state: Int32 = 4
     }
 
-    /// A channel to a service, new or after the service came back. The request brings its descriptor (and for pcr a second,
-    /// the vPCR page).
+    /// A channel to a service, new or after the service came back. The request brings its descriptor (and for pcr and
+    /// policy a second, the page).
     package enum UseChannel: Call {
         package static let number: UInt16 = 16
         package static let callers: Caller = [.door]

@@ -110,7 +110,7 @@ extension TPMAlgorithm: WireCodable {
 extension HashAlgorithm: WireCodable {
     /// TPMI_ALG_HASH: anything else is TPM_RC_HASH.
     package init(from reader: inout WireReader) throws(WireError) {
-        guard let hash = HashAlgorithm(rawValue: try reader.u16()) else { throw .rc(.hash) }
+        guard let hash = HashAlgorithm(rawValue: try reader.u16()), reader.knows(hash.algorithm) else { throw .rc(.hash) }
         self = hash
     }
     package func encode(to writer: inout WireWriter) { writer.u16(rawValue) }
@@ -121,7 +121,7 @@ extension WireReader {
     package mutating func hashOrNull() throws(WireError) -> HashAlgorithm? {
         let raw = try u16()
         if raw == TPMAlgorithm.null.rawValue { return nil }
-        guard let hash = HashAlgorithm(rawValue: raw) else { throw .rc(.hash) }
+        guard let hash = HashAlgorithm(rawValue: raw), knows(hash.algorithm) else { throw .rc(.hash) }
         return hash
     }
 }
@@ -135,7 +135,7 @@ extension WireWriter {
 extension ECCCurve: WireCodable {
     /// TPMI_ECC_CURVE: anything else is TPM_RC_CURVE.
     package init(from reader: inout WireReader) throws(WireError) {
-        guard let curve = ECCCurve(rawValue: try reader.u16()) else { throw .rc(.curve) }
+        guard let curve = ECCCurve(rawValue: try reader.u16()), reader.knows(curve) else { throw .rc(.curve) }
         self = curve
     }
     package func encode(to writer: inout WireWriter) { writer.u16(rawValue) }

@@ -21,8 +21,8 @@ package struct PCRBanks: Hashable, Sendable, WireCodable {
 
     package func contains(_ hash: HashAlgorithm, _ pcr: Int) -> Bool { selection(hash)?.contains(pcr) ?? false }
 
-    /// Whether any bank has the PCR.
-    package func contains(_ pcr: Int) -> Bool { selections.contains { $0.contains(pcr) } }
+    /// Whether any of these banks has the PCR.
+    package func contains(_ pcr: Int, in hashes: [HashAlgorithm]) -> Bool { hashes.contains { contains($0, pcr) } }
 
     /// The banks that are named anew, the others as they are.
     package func changed(by changes: [PCRSelection]) -> PCRBanks {

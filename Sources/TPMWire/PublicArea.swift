@@ -82,8 +82,7 @@ package struct PublicArea: Hashable, Sendable, WireCodable {
 
     /// All but the unique field, which stays empty: TPMT_TEMPLATE of a derived object has something else there.
     package init(withoutUnique reader: inout WireReader) throws(WireError) {
-        let type = TPMAlgorithm(rawValue: try reader.u16())
-        guard Self.types.contains(type) else { throw .rc(.type) }
+        let type = try reader.objectType()
         nameAlgorithm = try reader.hashOrNull()
         attributes = try reader.value()
         authPolicy = try reader.sized16(max: HashAlgorithm.largestDigest)
@@ -109,6 +108,15 @@ package struct PublicArea: Hashable, Sendable, WireCodable {
     }
 }
 
+extension WireReader {
+    /// TPMI_ALG_PUBLIC: anything else is TPM_RC_TYPE.
+    package mutating func objectType() throws(WireError) -> TPMAlgorithm {
+        let type = TPMAlgorithm(rawValue: try u16())
+        guard PublicArea.types.contains(type), knows(type) else { throw .rc(.type) }
+        return type
+    }
+}
+
 extension PublicArea.Parameters {
     /// TPMU_PUBLIC_PARMS behind its selector (also TPMT_PUBLIC_PARMS, for TestParms).
     package init(from reader: inout WireReader, type: TPMAlgorithm) throws(WireError) {
@@ -117,7 +125,7 @@ extension PublicArea.Parameters {
             let symmetric = try SymmetricDefinition(from: &reader, object: true)
             let scheme = try Scheme(from: &reader, field: .rsa)
             let bits = try reader.u16()
-            guard [1024, 2048, 3072, 4096].contains(bits) else { throw .rc(.value) }
+            guard reader.knows(rsaBits: bits) else { throw .rc(.value) }
             self = .rsa(symmetric: symmetric, scheme: scheme, keyBits: bits, exponent: try reader.u32())
         case .ecc:
             let symmetric = try SymmetricDefinition(from: &reader, object: true)
@@ -174,8 +182,7 @@ package struct SensitiveArea: Sendable, WireCodable {
         self.sensitive = sensitive
     }
     package init(from reader: inout WireReader) throws(WireError) {
-        type = TPMAlgorithm(rawValue: try reader.u16())
-        guard PublicArea.types.contains(type) else { throw .rc(.type) }
+        type = try reader.objectType()
         authValue = try reader.sized16(max: HashAlgorithm.largestDigest)
         seedValue = try reader.sized16(max: HashAlgorithm.largestDigest)
         sensitive = try reader.sized16(max: type == .keyedHash ? SensitiveCreate.dataMax : Self.sensitiveMax)

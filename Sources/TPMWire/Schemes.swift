@@ -16,14 +16,16 @@ package enum SymmetricDefinition: Hashable, Sendable {
     ///   - object: TPMT_SYM_DEF_OBJECT, which has no XOR.
     ///   - orNull: TPM_ALG_NULL is allowed for the algorithm (and then for the mode).
     package init(from reader: inout WireReader, object: Bool, orNull: Bool = true) throws(WireError) {
-        switch TPMAlgorithm(rawValue: try reader.u16()) {
+        let algorithm = TPMAlgorithm(rawValue: try reader.u16())
+        guard reader.knows(algorithm) else { throw .rc(.symmetric) }
+        switch algorithm {
         case .null where orNull: self = .null
         case .xor where !object: self = .xor(try reader.value())
         case .aes:
             let bits = try reader.u16()
-            guard bits == 128 || bits == 192 || bits == 256 else { throw .rc(.value) }
+            guard reader.knows(aesBits: bits) else { throw .rc(.value) }
             let mode = TPMAlgorithm(rawValue: try reader.u16())
-            guard Self.modes.contains(mode) || mode == .cmac || mode == .null else { throw .rc(.mode) }
+            guard Self.modes.contains(mode) || mode == .cmac || mode == .null, reader.knows(mode) else { throw .rc(.mode) }
             self = .aes(keyBits: bits, mode: mode)
         default: throw .rc(.symmetric)
         }
@@ -90,7 +92,7 @@ package struct Scheme: Hashable, Sendable {
 
     package init(from reader: inout WireReader, field: Field) throws(WireError) {
         algorithm = TPMAlgorithm(rawValue: try reader.u16())
-        guard field.algorithms.contains(algorithm) else { throw .rc(field.wrong) }
+        guard field.algorithms.contains(algorithm), reader.knows(algorithm) else { throw .rc(field.wrong) }
         switch algorithm {
         case .null, .rsaes: break
         case .ecdaa:
@@ -156,6 +158,7 @@ package enum Signature: Hashable, Sendable, WireCodable {
 
     package init(from reader: inout WireReader) throws(WireError) {
         let algorithm = TPMAlgorithm(rawValue: try reader.u16())
+        guard reader.knows(algorithm) else { throw .rc(.scheme) }
         switch algorithm {
         case .rsassa, .rsapss:
             self = .rsa(algorithm, try reader.value(), try reader.sized16(max: Self.rsaMax))

@@ -24,6 +24,10 @@ package struct WireReader {
     /// Index of the next unread byte.
     package private(set) var offset: Int
     private let end: Int
+    /// Values that decoders answer as they answer unknown ones: one bit each, by the protocol's own numbering.
+    package var absent: UInt32 = 0
+    /// Those of them that came.
+    package private(set) var met: UInt32 = 0
 
     package init(_ bytes: [UInt8]) {
         self.bytes = bytes
@@ -103,6 +107,12 @@ package struct WireReader {
         var values: [T] = []
         for _ in 0..<count { values.append(try T(from: &self)) }
         return values
+    }
+
+    /// Whether a value is one that is there; its bit is 0 where it is always.
+    package mutating func knows(_ bit: UInt32) -> Bool {
+        met |= bit & absent
+        return bit & absent == 0
     }
 
     /// Everything not yet read.

@@ -29,7 +29,6 @@ struct Policy: ParsableCommand {
         func run() throws {
             try PolicySources.reporting(json: json) {
                 let text = try PolicySources.load(file, options.instance)
-                PolicySources.warn(of: text)
                 if json {
                     print(JSON.object([
                         ("ok", .bool(true)), ("profiles", .array(text.profileNames.map { .string($0) })),
@@ -64,7 +63,6 @@ struct Policy: ParsableCommand {
         private func compile() throws {
             try PolicySources.reporting {
                 let text = try PolicySources.load([], options.instance)
-                PolicySources.warn(of: text)
                 let set = text.compiled()
                 try CompiledPolicy.write(set, options.instance, at: output)
             }
@@ -85,7 +83,6 @@ struct Policy: ParsableCommand {
         func run() throws {
             try PolicySources.reporting(json: json) {
                 let text = try PolicySources.load([], options.instance)
-                PolicySources.warn(of: text)
                 let changes = try CompiledPolicy.putInForce(text.compiled(), options.instance)
                 if json {
                     print(JSON.object([("ok", .bool(true)), ("changes", .array(changes.map(describe)))]))

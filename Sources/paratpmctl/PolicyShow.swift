@@ -31,7 +31,7 @@ extension Policy {
             let values = PolicyKey.allCases.map { key in
                 (key.rawValue, JSON.object([
                     ("value", json(key, effective)), ("rule", .string(effective.origin(of: key).description)),
-                    ("enforced-by", key.enforcedBy.map { .string($0.rawValue) } ?? .null),
+                    ("enforced-by", JSON.string(key.enforcedBy.rawValue)),
                 ]))
             }
             return .object([

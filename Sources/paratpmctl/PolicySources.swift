@@ -14,11 +14,6 @@ enum PolicySources {
         try HostPolicyText(try read(files.isEmpty ? try all(instance) : files))
     }
 
-    /// What an administrator must not rely on.
-    static func warn(of text: HostPolicyText) {
-        for rule in text.unenforced { writeError("\(rule.place): warning: “\(rule.key.rawValue)” is \(rule.key.enforcement)") }
-    }
-
     private static func all(_ instance: Instance) throws(Failure) -> [String] {
         let directory = instance.policyFilesDirectory
         return try Files.list(directory).filter { $0.hasSuffix(".toml") && !$0.hasPrefix(".") }.map { "\(directory)/\($0)" }

@@ -21,8 +21,8 @@ package final class RunningService {
             Body {
                 let service = make()
                 let server = Server(
-                    listener: listener, routes: service.routes, limits: service.limits, welcome: service.welcome,
-                    farewell: service.farewell)
+                    listener: listener, routes: service.routes, limits: service.limits, turns: service.turns,
+                    welcome: service.welcome, farewell: service.farewell)
                 server.watch(theirs) { false }
                 server.run()
             })

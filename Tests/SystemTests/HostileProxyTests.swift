@@ -344,12 +344,13 @@ private let circumstances = Statement.Circumstances(
     }
 
     @Test func writesItsPage() {
-        let raw = proxy.page.raw
-        #expect(mmap(nil, VPCRPage.size, PROT_READ | PROT_WRITE, MAP_SHARED, raw, 0) == MAP_FAILED)
-        #expect(errno == EPERM)
-        var byte: UInt8 = 1
-        #expect(pwrite(raw, &byte, 1, 0) < 0 && errno == EPERM)
-        #expect(ftruncate(raw, 0) < 0 && errno == EPERM)
+        for raw in [proxy.page.raw, proxy.policyPage.raw] {
+            #expect(mmap(nil, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, raw, 0) == MAP_FAILED)
+            #expect(errno == EPERM)
+            var byte: UInt8 = 1
+            #expect(pwrite(raw, &byte, 1, 0) < 0 && errno == EPERM)
+            #expect(ftruncate(raw, 0) < 0 && errno == EPERM)
+        }
     }
 
     // MARK: To reach others
@@ -387,7 +388,7 @@ private let circumstances = Statement.Circumstances(
         }
         // To the door, device, pcr and policy; where clients knock, and where the door hears that they are gone; and the test's own
         #expect(targets.filter { $0.hasPrefix("socket:") }.count <= 7, "\(targets)")
-        let files = targets.filter { !$0.hasPrefix("socket:") && !$0.hasPrefix("/memfd:paratpm-vpcrs") }
+        let files = targets.filter { !$0.hasPrefix("socket:") && !$0.hasPrefix("/memfd:paratpm-vpcrs") && !$0.hasPrefix("/memfd:paratpm-policy") }
         #expect(files == [proxy.emulator.stateFile], "\(targets)")
     }
 

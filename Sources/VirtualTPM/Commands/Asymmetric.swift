@@ -84,7 +84,7 @@ extension VirtualTPM {
 
     /// TPM2_ECC_Parameters (14.6)
     func eccParameters(_ call: inout CommandCall) throws(TPMRC) -> Reply {
-        let curve = try call.parameters.curve(of: device.chip)
+        let curve = try call.parameters.curve(of: curves)
         try call.parameters.finish()
 
         return Reply { $0.value(CurveDetail(curve)) }
@@ -94,8 +94,7 @@ extension VirtualTPM {
     func zGen2Phase(_ call: inout CommandCall) throws(TPMRC) -> Reply {
         let inQsB = try call.parameters.next(Sized<ECCPoint>.self).value
         let inQeB = try call.parameters.next(Sized<ECCPoint>.self).value
-        let inScheme = try call.parameters.next(TPMAlgorithm.self)
-        guard inScheme == .ecdh || inScheme == .null else { throw TPMRC.scheme.parameter(3) }
+        let inScheme = try call.parameters.algorithm(else: .scheme) { $0 == .ecdh || $0 == .null }
         let counter = try call.parameters.next(UInt16.self)
         try call.parameters.finish()
 
@@ -118,10 +117,10 @@ extension VirtualTPM {
 }
 
 extension ParameterReader {
-    /// TPMI_ECC_CURVE: one that the chip has.
-    mutating func curve(of chip: ChipDescription) throws(TPMRC) -> ECCCurve {
+    /// TPMI_ECC_CURVE: one of those that the TPM has.
+    mutating func curve(of curves: [ECCCurve]) throws(TPMRC) -> ECCCurve {
         let curve = try next(ECCCurve.self)
-        guard chip.curves.contains(curve) else { throw TPMRC.curve.parameter(number) }
+        guard curves.contains(curve) else { throw TPMRC.curve.parameter(number) }
         return curve
     }
 }

@@ -17,7 +17,7 @@ extension VirtualTPM {
             durable.audit.hash = auditAlg
             call.isAuditHashChange = true
         } else {
-            for code in setList { durable.audit.set(code) }
+            for code in setList where rules.commands.contains(code) { durable.audit.set(code) }
             for code in clearList { durable.audit.clear(code) }
         }
         durable.save(.audit)

@@ -67,7 +67,7 @@ extension VirtualTPM {
     /// TPM2_TestParms (30.3)
     func testParms(_ call: inout CommandCall) throws(TPMRC) -> Reply {
         let parameters = try call.parameters.read { (reader) throws(WireError) in
-            let type = TPMAlgorithm(rawValue: try reader.u16())
+            let type = try reader.objectType()
             return try PublicArea.Parameters(from: &reader, type: type)
         }
         try call.parameters.finish()
@@ -84,23 +84,22 @@ extension VirtualTPM {
         case .handles:
             return CapabilityPage(try handles(from: TPMHandle(property)), count: count, size: 4)
         case .commands:
-            let rows = CommandTable.rows.filter { $0.code.rawValue >= property }
+            let rows = CommandTable.rows.filter { $0.code.rawValue >= property && has($0) }
             return CapabilityPage(rows.map(\.attributes), count: count, size: 4)
         case .ppCommands:
-            return CapabilityPage(TPMCommandCode.needingPresence.filter { $0.rawValue >= property }, count: count, size: 4)
+            return CapabilityPage(TPMCommandCode.needingPresence.filter { $0.rawValue >= property && rules.commands.contains($0) }, count: count, size: 4)
         case .auditCommands:
-            return CapabilityPage(durable.audit.codes.filter { $0.rawValue >= property }, count: count, size: 4)
+            return CapabilityPage(durable.audit.codes.filter { $0.rawValue >= property && rules.commands.contains($0) }, count: count, size: 4)
         case .pcrs:
             guard property == 0 else { throw TPMRC.value.parameter(2) }
-            let banks = count == 0 ? [] : volatile.banks.selections
+            let banks = count == 0 ? [] : volatile.banks.selections.filter { hashes.contains($0.hash) }
             return CapabilityPage(entries: banks.map(\.wire), moreData: count == 0)
         case .tpmProperties:
             return CapabilityPage(tpmProperties(from: property), count: count, size: 8)
         case .pcrProperties:
             return CapabilityPage(PCRProperty.all.filter { $0.tag >= property }, count: count, size: 8)
         case .eccCurves:
-            let curves = device.chip.curves.map(\.rawValue).sorted()
-            return CapabilityPage(curves.filter { $0 >= property }, count: count, size: 2)
+            return CapabilityPage(curves.map(\.rawValue).sorted().filter { $0 >= property }, count: count, size: 2)
         case .authPolicies:
             guard TPMHandle(property).kind == .permanent else { throw TPMRC.value.parameter(2) }
             let size = 4 + 2 + HashAlgorithm.largestDigest

@@ -56,8 +56,8 @@ extension VirtualTPM {
             TaggedProperty(0x126, 248),  // PS_DAY_OF_YEAR
             TaggedProperty(0x127, 2020),  // PS_YEAR
             TaggedProperty(0x128, 128),  // SPLIT_MAX
-            TaggedProperty(0x129, CommandTable.rows.count),  // TOTAL_COMMANDS
-            TaggedProperty(0x12A, CommandTable.rows.count),  // LIBRARY_COMMANDS
+            TaggedProperty(0x129, CommandTable.rows.count(where: has)),  // TOTAL_COMMANDS
+            TaggedProperty(0x12A, CommandTable.rows.count(where: has)),  // LIBRARY_COMMANDS
             TaggedProperty(0x12B, 0),  // VENDOR_COMMANDS
             TaggedProperty(0x12C, Limits.nvBuffer),  // NV_BUFFER_MAX
             TaggedProperty(0x12D, 0),  // MODES: not FIPS 140-2
@@ -129,7 +129,7 @@ extension VirtualTPM {
             TaggedProperty(0x20A, counters),  // NV_COUNTERS
             TaggedProperty(0x20B, limits.nvIndices - durable.nv.count),  // NV_COUNTERS_AVAIL
             TaggedProperty(0x20C, durable.settings.algorithmSet),  // ALGORITHM_SET
-            TaggedProperty(0x20D, device.chip.curves.count),  // LOADED_CURVES
+            TaggedProperty(0x20D, curves.count),  // LOADED_CURVES
             TaggedProperty(0x20E, lockout.failedTries),  // LOCKOUT_COUNTER
             TaggedProperty(0x20F, lockout.maxTries),  // MAX_AUTH_FAIL
             TaggedProperty(0x210, lockout.recoveryTime),  // LOCKOUT_INTERVAL
@@ -195,7 +195,8 @@ struct AlgorithmProperty: WireCodable {
 }
 
 extension VirtualTPM {
-    /// What the guest's TPM implements, ascending: digests and symmetric cryptography by itself, the rest as far as the chip does.
+    /// What the guest's TPM implements, ascending: digests and symmetric cryptography by itself, the rest as far as the chip does; and of all
+    /// that, what its rules leave.
     var algorithmProperties: [AlgorithmProperty] {
         var all: [AlgorithmProperty] = [
             AlgorithmProperty(.hmac, [.hash, .signing]), AlgorithmProperty(.aes, [.symmetric]), AlgorithmProperty(.cmac, [.symmetric, .signing]),
@@ -206,20 +207,20 @@ extension VirtualTPM {
         ]
         all += HashAlgorithm.allCases.map { AlgorithmProperty($0.algorithm, [.hash]) }
         all += SymmetricDefinition.modes.map { AlgorithmProperty($0, [.symmetric, .encrypting]) }
-        if !device.chip.rsaBits.isEmpty {
+        if !rsaBits.isEmpty {
             all += [
                 AlgorithmProperty(.rsa, [.asymmetric, .object]), AlgorithmProperty(.rsassa, [.asymmetric, .signing]),
                 AlgorithmProperty(.rsaes, [.asymmetric, .encrypting]), AlgorithmProperty(.rsapss, [.asymmetric, .signing]),
                 AlgorithmProperty(.oaep, [.asymmetric, .encrypting]),
             ]
         }
-        if !device.chip.curves.isEmpty {
+        if !curves.isEmpty {
             all += [
                 AlgorithmProperty(.ecc, [.asymmetric, .object]), AlgorithmProperty(.ecdsa, [.asymmetric, .signing]),
                 AlgorithmProperty(.ecdh, [.asymmetric, .method]),
                 AlgorithmProperty(.ecdaa, [.asymmetric, .signing]), AlgorithmProperty(.ecschnorr, [.asymmetric, .signing]),
             ]
         }
-        return all.sorted { $0.algorithm.rawValue < $1.algorithm.rawValue }
+        return all.filter { rules.vocabulary.has(.algorithm($0.algorithm)) }.sorted { $0.algorithm.rawValue < $1.algorithm.rawValue }
     }
 }

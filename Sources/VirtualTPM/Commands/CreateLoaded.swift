@@ -91,12 +91,15 @@ extension VirtualTPM {
         _ bytes: [UInt8], _ read: (inout WireReader) throws(WireError) -> T, area: (T) -> PublicArea
     ) throws(TPMRC) -> T {
         do throws(TPMRC) {
-            var reader = WireReader(bytes)
+            var reader = WireReader(bytes, rules.vocabulary)
             let template: T
             do throws(WireError) {
                 template = try read(&reader)
                 try reader.finish()
-            } catch { throw TPMRC(error) }
+            } catch {
+                note(met: reader.met)
+                throw TPMRC(error)
+            }
             guard area(template).nameAlgorithm != nil else { throw .hash }
             try area(template).checkOffered(by: device.chip)
             return template

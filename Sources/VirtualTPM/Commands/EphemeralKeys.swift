@@ -7,7 +7,7 @@ import Wire
 extension VirtualTPM {
     /// TPM2_EC_Ephemeral (19.3)
     func ecEphemeral(_ call: inout CommandCall) throws(TPMRC) -> Reply {
-        let curve = try call.parameters.curve(of: device.chip)
+        let curve = try call.parameters.curve(of: curves)
         try call.parameters.finish()
 
         let key = volatile.commitments.next(curve)

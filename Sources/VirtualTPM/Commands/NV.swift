@@ -51,7 +51,7 @@ extension VirtualTPM {
         guard publicInfo.attributes.contains(.platformCreate) == (authHandle == .platform) else { throw TPMRC.attributes.handle(1) }
         guard nv(publicInfo.index) == nil else { throw .nvDefined }
         let index = NVIndex(publicArea: publicInfo, authValue: Secret(auth))
-        guard durable.nv.count < limits.nvIndices, nvBytesUsed + index.space <= limits.nvBytes else { throw .nvSpace }
+        guard hasRoom(.nvIndices), hasRoom(.nvBytes, for: index.space) else { throw .nvSpace }
 
         durable.nv[publicInfo.index] = index
         durable.save(.nv(publicInfo.index))
@@ -59,7 +59,7 @@ extension VirtualTPM {
     }
 
     /// Bytes of `limits.nvBytes` that are taken.
-    private var nvBytesUsed: Int { durable.nv.values.reduce(0) { $0 + $1.space } }
+    var nvBytesUsed: Int { durable.nv.values.reduce(0) { $0 + $1.space } }
 
     /// TPM2_NV_UndefineSpace (31.4)
     func nvUndefineSpace(_ call: inout CommandCall) throws(TPMRC) -> Reply {

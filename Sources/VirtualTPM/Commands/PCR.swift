@@ -19,7 +19,7 @@ extension VirtualTPM {
         let eventData = try call.parameters.bytes(max: Limits.eventSize)
         try call.parameters.finish()
 
-        let digests = HashAlgorithm.allCases.map { TaggedDigest($0, digest($0, eventData)) }
+        let digests = hashes.map { TaggedDigest($0, digest($0, eventData)) }
         if let pcr = pcr(call.handles[0]) { try pcrs.extend(pcr, digests) }
         return Reply { $0.list(digests) }
     }
@@ -61,7 +61,7 @@ extension VirtualTPM {
         try call.parameters.finish()
         let banks = durable.settings.banks.changed(by: pcrAllocation)
         // Some bank must measure the static and the dynamic launch.
-        guard banks.contains(0), banks.contains(17) else { throw .pcr }
+        guard banks.contains(0, in: hashes), banks.contains(17, in: hashes) else { throw .pcr }
 
         durable.settings.banks = banks
         durable.save(.settings)

@@ -38,6 +38,7 @@ extension VirtualTPM {
     func policyCommandCode(_ call: inout CommandCall) throws(TPMRC) -> Reply {
         let code = try call.parameters.next(TPMCommandCode.self)
         try call.parameters.finish()
+        guard CommandTable.row(code) == nil || rules.commands.contains(code) else { throw TPMRC.policyCC.parameter(1) }
         return try plainStep(.commandCode(code), call)
     }
 

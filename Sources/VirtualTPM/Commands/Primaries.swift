@@ -57,7 +57,7 @@ extension VirtualTPM {
             durable.persistent[persistentHandle] = nil
         } else {
             guard durable.persistent[persistentHandle] == nil else { throw .nvDefined }
-            guard durable.persistent.count < limits.persistentObjects else { throw .nvSpace }
+            guard hasRoom(.persistentObjects) else { throw .nvSpace }
             durable.persistent[persistentHandle] = object
         }
         durable.save(.persistent(persistentHandle))

@@ -78,7 +78,7 @@ extension VirtualTPM {
             throw TPMRC.mode.handle(2)
         }
         for index in contexts.indices { contexts[index].update(buffer) }
-        let results = contexts.map { TaggedDigest($0.hash, $0.finished()) }
+        let results = contexts.filter { hashes.contains($0.hash) }.map { TaggedDigest($0.hash, $0.finished()) }
         if let pcr = pcr(call.handles[0]) { try pcrs.extend(pcr, results) }
         return Reply { $0.list(results) }
     }

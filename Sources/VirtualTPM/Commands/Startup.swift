@@ -65,13 +65,15 @@ extension VirtualTPM {
         volatile.countedLaunches = (try? pcrs.values().dynamicLaunches) ?? 0
     }
 
-    /// Hierarchies, PCR authorization and sessions. _TPM_Init has emptied everything; a TPM Reset leaves it so.
+    /// Hierarchies, PCR authorization and sessions, as many as there are. _TPM_Init has emptied everything; a TPM Reset leaves it so.
     private func restoreVolatileState(_ cycle: PowerCycle) {
         volatile.keptByShutdown = nil
         volatile.isStartOrderly = durable.clock.orderly != .none
         switch cycle {
         case .reset: break
         case .restart(let kept), .resume(let kept):
+            volatile.sessions = kept.sessions
+            volatile.sessions.capacity = limits.sessions
             volatile.commandAuditDigest = kept.commandAuditDigest
             volatile.commitments = kept.commitments
         }
@@ -82,14 +84,12 @@ extension VirtualTPM {
             volatile.hierarchies.nullProof = kept.hierarchies.nullProof
             volatile.hierarchies.nullSeed = kept.hierarchies.nullSeed
             volatile.hierarchies.nullPrimaries = kept.hierarchies.nullPrimaries
-            volatile.sessions = kept.sessions
             volatile.clearCount = kept.clearCount &+ 1
         case .resume(let kept):
             volatile.hierarchies = kept.hierarchies
             // Every Startup gives the platform its hierarchy back.
             volatile.hierarchies.phEnable = true
             volatile.pcrAuthValue = kept.pcrAuthValue
-            volatile.sessions = kept.sessions
             volatile.clearCount = kept.clearCount
         }
     }

@@ -138,21 +138,26 @@ func macScheme(for key: LoadedObject, _ given: TPMAlgorithm) throws(TPMRC) -> MA
 }
 
 extension ParameterReader {
+    /// An algorithm of those that the field allows, which the TPM must know.
+    mutating func algorithm(else wrong: TPMRC, _ allows: (TPMAlgorithm) -> Bool) throws(TPMRC) -> TPMAlgorithm {
+        try read { (reader) throws(WireError) in
+            let algorithm = TPMAlgorithm(rawValue: try reader.u16())
+            guard allows(algorithm), reader.knows(algorithm) else { throw .rc(wrong) }
+            return algorithm
+        }
+    }
+
     mutating func flag() throws(TPMRC) -> Bool {
         try read { (reader) throws(WireError) in try reader.flag() }
     }
 
     /// TPMI_ALG_MAC_SCHEME+ (Part 2, 9.36)
     mutating func macScheme() throws(TPMRC) -> TPMAlgorithm {
-        let algorithm = try next(TPMAlgorithm.self)
-        guard algorithm == .null || MACScheme(algorithm) != nil else { throw TPMRC.symmetric.parameter(number) }
-        return algorithm
+        try algorithm(else: .symmetric) { $0 == .null || MACScheme($0) != nil }
     }
 
     /// TPMI_ALG_CIPHER_MODE+ (Part 2, 9.37)
     fileprivate mutating func cipherMode() throws(TPMRC) -> TPMAlgorithm {
-        let algorithm = try next(TPMAlgorithm.self)
-        guard algorithm == .null || SymmetricDefinition.modes.contains(algorithm) else { throw TPMRC.mode.parameter(number) }
-        return algorithm
+        try algorithm(else: .mode) { $0 == .null || SymmetricDefinition.modes.contains($0) }
     }
 }

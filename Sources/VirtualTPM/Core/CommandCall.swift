@@ -8,7 +8,12 @@ struct ParameterReader {
     /// The number of the parameter that was read last, from 1.
     private(set) var number = 0
 
-    init(_ bytes: [UInt8]) { reader = WireReader(bytes) }
+    static let empty = ParameterReader([])
+
+    init(_ bytes: [UInt8], _ vocabulary: Vocabulary = .whole) { reader = WireReader(bytes, vocabulary) }
+
+    /// What came that the vocabulary lacks, as bits.
+    var met: UInt32 { reader.met }
 
     mutating func next<T: WireCodable>(_: T.Type = T.self) throws(TPMRC) -> T {
         try read { (reader) throws(WireError) in try T(from: &reader) }

@@ -35,8 +35,8 @@ extension VirtualTPM {
     /// Whether a transient object or a session could have the handle.
     func isInRange(_ handle: TPMHandle) -> Bool {
         switch handle.kind {
-        case .transient: handle.index < UInt32(limits.transientObjects)
-        case .hmacSession, .policySession: handle.index < UInt32(limits.sessions)
+        case .transient: handle.index < UInt32(volatile.transient.range)
+        case .hmacSession, .policySession: handle.index < UInt32(volatile.sessions.range)
         default: true
         }
     }

@@ -2,7 +2,7 @@
 import TPMWire
 
 /// What one guest may hold at once.
-package struct Limits: Sendable {
+package struct Limits: Hashable, Sendable {
     /// Loaded transient objects and sequences
     package var transientObjects = 1000
     /// Active sessions, loaded or saved
@@ -14,6 +14,19 @@ package struct Limits: Sendable {
     /// Remembered primaries; past it CreatePrimary of a new template fails (TPM_RC_OBJECT_MEMORY)
     package var primaries = 256
     package init() {}
+
+    package enum Kind: CaseIterable, Sendable { case transientObjects, sessions, nvBytes, nvIndices, persistentObjects, primaries }
+
+    package subscript(_ kind: Kind) -> Int {
+        switch kind {
+        case .transientObjects: transientObjects
+        case .sessions: sessions
+        case .nvBytes: nvBytes
+        case .nvIndices: nvIndices
+        case .persistentObjects: persistentObjects
+        case .primaries: primaries
+        }
+    }
 
     /// TPM_PT_MAX_COMMAND_SIZE and TPM_PT_MAX_RESPONSE_SIZE, in bytes
     package static let commandSize = 4096

@@ -8,9 +8,11 @@ import Wire
 extension VirtualTPM {
     /// One command of the guest; always a well-formed response.
     package func execute(_ command: [UInt8]) -> [UInt8] {
+        refusal = nil
         do throws(TPMRC) {
             return try run(command)
         } catch {
+            note(error)
             rollBack()
             return Self.errorResponse(error)
         }
@@ -30,15 +32,19 @@ extension VirtualTPM {
         let sessions = hasSessions ? try readSessions(&reader, row, handles) : []
         guard sessions.count >= row.authorizedHandles else { throw .authMissing }
         let raw = reader.rest()
-        var call = CommandCall(row: row, handles: handles, parameters: ParameterReader([]), sessions: sessions, rawParameters: raw)
+        var call = CommandCall(row: row, handles: handles, parameters: .empty, sessions: sessions, rawParameters: raw)
         let names = sessions.isEmpty && !durable.audit.commands.contains(row.code) ? [] : handles.map { name(of: $0) }
         let hashes = CommandDigests(row.code, names: names, parameters: raw)
         if !sessions.isEmpty { try authorize(&call, hashes) }
         let parameters = try decryptParameter(call)
-        call.parameters = ParameterReader(parameters)
+        call.parameters = ParameterReader(parameters, rules.vocabulary)
         keeper.command = underWay(call, names, parameters)
         defer { keeper.command = nil }
-        let reply = try perform(&call)
+        let reply: Reply
+        do throws(TPMRC) { reply = try perform(&call) } catch {
+            note(met: call.parameters.met)
+            throw error
+        }
         noteChange(by: call)
         countAudit(of: call)
         do throws(TPMRC) { try commit() } catch {
@@ -67,6 +73,10 @@ extension VirtualTPM {
         guard Int(header.size) == size, size <= Limits.commandSize else { throw .commandSize }
         if power == .failed, !Self.worksInFailureMode(header.code) { throw .failure }
         guard let row = CommandTable.row(TPMCommandCode(header.code)) else { throw .commandCode }
+        guard has(row) else {
+            refusal = .command(row.code)
+            throw .commandCode
+        }
         return (row, header.tag == StructureTag.sessions)
     }
 

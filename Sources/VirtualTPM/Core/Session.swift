@@ -52,14 +52,20 @@ struct Session {
 
 /// The active sessions: loaded ones, and the numbers of saved ones.
 struct SessionTable {
-    let capacity: Int
+    /// How many there may be. It can become less than there are.
+    var capacity: Int { didSet { range = max(range, capacity) } }
+    /// Handles are below it, those from before too.
+    private(set) var range: Int
     /// By the lower 24 bits of the handle: HMAC and policy sessions share one number space.
     private(set) var loaded: [UInt32: Session] = [:]
     /// Saved sessions by handle index, with the sequence number of the one context that may be loaded.
     private(set) var saved: [UInt32: (handle: TPMHandle, sequence: UInt64)] = [:]
     private var nextSequence: UInt64 = 1
 
-    init(capacity: Int) { self.capacity = capacity }
+    init(capacity: Int) {
+        self.capacity = capacity
+        range = capacity
+    }
 
     subscript(_ handle: TPMHandle) -> Session? {
         get {

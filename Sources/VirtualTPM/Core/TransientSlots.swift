@@ -1,4 +1,4 @@
-// Transient memory: objects and sequences by handle, at most `capacity` at once.
+// Transient memory: objects and sequences by handle.
 import TPMCrypto
 import TPMWire
 
@@ -33,10 +33,16 @@ final class SequenceObject {
 }
 
 struct TransientSlots {
-    let capacity: Int
+    /// How many there may be. It can become less than there are.
+    var capacity: Int { didSet { range = max(range, capacity) } }
+    /// Handles are below it, those from before too.
+    private(set) var range: Int
     private(set) var entries: [UInt32: TransientEntry] = [:]
 
-    init(capacity: Int) { self.capacity = capacity }
+    init(capacity: Int) {
+        self.capacity = capacity
+        range = capacity
+    }
 
     /// The handles in use, ascending.
     var handles: [TPMHandle] { entries.keys.sorted().map { TPMHandle(.transient, $0) } }
@@ -47,6 +53,7 @@ struct TransientSlots {
 
     /// The lowest free handle; TPM_RC_OBJECT_MEMORY when all slots are taken.
     mutating func insert(_ entry: TransientEntry) throws(TPMRC) -> TPMHandle {
+        try requireRoom()
         guard let free = (0..<UInt32(capacity)).first(where: { entries[$0] == nil }) else { throw .objectMemory }
         entries[free] = entry
         return TPMHandle(.transient, free)

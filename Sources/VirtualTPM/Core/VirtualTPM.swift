@@ -13,7 +13,9 @@ package final class VirtualTPM {
     package var host: (any HostService)?
     /// The event log of what the host measured before this boot; empty: nothing.
     package var hostEvents: [UInt8] = []
-    let limits: Limits
+    var rules: Rules
+    /// Of the last command; nil where the rules had nothing to do with its answer.
+    package internal(set) var refusal: Refusal?
 
     /// Keys of the proxy's own encryption, derived from the guest's secret.
     let keys: GuestKeys
@@ -43,7 +45,7 @@ package final class VirtualTPM {
         self.pcrs = pcrs
         self.store = store
         self.clockService = clock
-        self.limits = limits
+        rules = Rules(limits: limits)
         keys = GuestKeys(secret)
         durable = try DurableState(records: store.records, keeper)
         volatile = VolatileState(limits: limits, now: clock.milliseconds, clock: durable.clock.atProcessStart)
@@ -54,13 +56,13 @@ package final class VirtualTPM {
     /// A TPM without its lasting state, because that does not verify: in failure mode for good, in which it still says who it is.
     package init(
         withoutState device: any DeviceService, pcrs: any PCRService, policy: any PolicyService, clock: any ClockService,
-        limits: Limits
+        limits: Limits = Limits()
     ) {
         keeper = TwinKeeper(device, policy)
         self.pcrs = pcrs
         self.store = NoStore()
         self.clockService = clock
-        self.limits = limits
+        rules = Rules(limits: limits)
         keys = GuestKeys(.empty)
         durable = DurableState()
         volatile = VolatileState(limits: limits, now: clock.milliseconds, clock: 0)

@@ -147,7 +147,7 @@ extension ParameterReader {
             let size = try ahead.u16()
             let type = TPMAlgorithm(rawValue: try ahead.u16())
             let isNameless = try ahead.u16() == TPMAlgorithm.null.rawValue
-            guard size == 0 || !isNameless || !PublicArea.types.contains(type) else { throw .rc(.hash) }
+            guard size == 0 || !isNameless || !PublicArea.types.contains(type) || !ahead.knows(type) else { throw .rc(.hash) }
             return try reader.value(Sized<PublicArea>.self).value
         }
     }

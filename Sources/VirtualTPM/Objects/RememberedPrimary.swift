@@ -61,7 +61,10 @@ extension VirtualTPM {
         let id = primaryID(hierarchy, template, data: data)
         let known = hierarchy == .null ? volatile.hierarchies.nullPrimaries : durable.primaries
         if let remembered = known[id] { return remembered.key(template) }
-        guard known.count < limits.primaries else { throw .objectMemory }
+        guard known.count < limits.primaries else {
+            refusal = .limit(.primaries)
+            throw .objectMemory
+        }
         let key = try makeKey(template, data: data)
         let remembered = RememberedPrimary(key, hierarchy: hierarchy)
         if hierarchy == .null {

@@ -34,6 +34,8 @@ final class TakenOverProxy {
     let policy: Channel
     /// The memory file of its vPCRs
     let page: Descriptor
+    /// That of its policy
+    let policyPage: Descriptor
     /// To its door
     let door: Channel
     let state: Descriptor
@@ -47,9 +49,9 @@ final class TakenOverProxy {
         let client = try Self.connect(emulator.dataSocket)
         let channels = try client.receive().descriptors
         let inherited = try client.receive().descriptors
-        try #require(channels.count == 4 && inherited.count == 2)
+        try #require(channels.count == 4 && inherited.count == 3)
         (device, pcr, policy, page) = (Channel(channels[0]), Channel(channels[1]), Channel(channels[2]), channels[3])
-        (door, state) = (Channel(inherited[0]), inherited[1])
+        (door, state, policyPage) = (Channel(inherited[0]), inherited[1], inherited[2])
         for channel in [device, pcr, policy, door] { channel.setPatience(30) }
     }
 

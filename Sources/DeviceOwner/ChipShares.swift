@@ -1,0 +1,117 @@
+// The guests' shares of the chip, as their policies say (docs/policy.md): turns, rates, key generations, connections.
+import GuestIdentity
+import HostPolicy
+import IPC
+import SystemMap
+import TPMWire
+import Wire
+
+final class ChipShares {
+    typealias Connection = ServiceConnection<TwinTable>
+    /// Proxies of one guest at once: one lives, and some may be dying.
+    static let proxiesMax = 8
+
+    private let chip: Chip
+    private let book: PolicyBook
+    private var fair = FairShare()
+    /// What the running call began with.
+    private var chipTime = 0
+    private var proxies: [GuestID: Int] = [:]
+    private var names: [GuestID: GuestName] = [:]
+    private var refusals = LogLimiter()
+
+    init(_ chip: Chip, _ book: PolicyBook) {
+        self.chip = chip
+        self.book = book
+    }
+
+    // MARK: Connections
+
+    func open(_ guest: KnownGuest) throws(CallStatus) {
+        names[guest.id] = guest.name
+        guard proxies[guest.id, default: 0] < Self.proxiesMax else {
+            refuse(guest.id, "connections")
+            throw .quota
+        }
+        proxies[guest.id, default: 0] += 1
+    }
+
+    func close(_ connection: Connection) {
+        guard connection.rights == .proxy, let guest = connection.guest?.id, let count = proxies[guest] else { return }
+        proxies[guest] = count > 1 ? count - 1 : nil
+    }
+
+    func forget(_ guest: GuestID) {
+        fair.forget(guest)
+        names[guest] = nil
+    }
+
+    // MARK: Turns
+
+    var turns: Turns<Connection> {
+        Turns(
+            waits: { number, connection in
+                // These two only read and write a table.
+                connection.rights == .proxy && number != DeviceCalls.Load.number && number != DeviceCalls.Release.number
+            },
+            next: { [self] waiting in
+                chipTime = chip.statistics.nanoseconds
+                return fair.next(waiting.compactMap(\.guest).map { ($0.id, share(of: $0.id)) }, at: nanoseconds())
+            },
+            served: { [self] connection in
+                guard let guest = connection.guest else { return }
+                fair.end(guest.id, took: chip.statistics.nanoseconds - chipTime, at: nanoseconds(), inTurn: true)
+            })
+    }
+
+    /// A call that the policy checker makes for a guest. The checker serves all guests and does not wait for one's turn, so what is
+    /// beyond the guest's rate is refused.
+    func carry<R>(for guest: GuestID, makesKey: Bool, _ body: () throws(CallStatus) -> R) throws(CallStatus) -> R {
+        if makesKey { try admitKey(guest) }
+        guard fair.takeOperation(guest, share(of: guest), at: nanoseconds()) else {
+            refuse(guest, PolicyKey.operationsPerSecond.rawValue)
+            throw CallStatus(rawValue: TPMRC.retry.rawValue)
+        }
+        let before = chip.statistics.nanoseconds
+        defer { fair.end(guest, took: chip.statistics.nanoseconds - before, at: nanoseconds(), inTurn: false) }
+        return try body()
+    }
+
+    // MARK: Key generation
+
+    func admitKey(_ guest: GuestID) throws(CallStatus) {
+        guard fair.takeKey(guest, share(of: guest), at: nanoseconds()) else {
+            refuse(guest, PolicyKey.keyGenerationsPerMinute.rawValue)
+            throw CallStatus(rawValue: TPMRC.retry.rawValue)
+        }
+    }
+
+    private func share(of guest: GuestID) -> DeviceShare {
+        names[guest].map { book.policy(of: $0).share } ?? book.current.standard.share
+    }
+
+    private func refuse(_ guest: GuestID, _ quota: String) {
+        guard let name = names[guest] else { return }
+        refusals.log(.warning, .device, .quotaReached, guest: name, [("quota", quota)])
+    }
+}
+
+extension TwinSpec {
+    /// Whether the chip makes a key pair for it.
+    var isKeyPair: Bool {
+        switch kind {
+        case .rsa, .ecc: true
+        case .hmac, .sealed: false
+        }
+    }
+}
+
+extension CarryCalls.Run.Request {
+    /// TPM2_Create of a key pair. Its first parameter is encrypted, its second is not.
+    var makesKeyPair: Bool {
+        guard code == .create else { return false }
+        var reader = WireReader(parameters)
+        guard (try? reader.sized16()) != nil, (try? reader.u16()) != nil, let type = try? reader.value(TPMAlgorithm.self) else { return false }
+        return type == .rsa || type == .ecc
+    }
+}
