@@ -134,6 +134,6 @@ extension CommandTable {
         CommandRow(.verifySignature, "VerifySignature", "20.1", .answered, [.plain(.object)], [.decrypts],
             note: "Public-key work, and a ticket made with the guest's own proof."),
         CommandRow(.sign, "Sign", "20.2", .backed, [.user(.object)], [.decrypts],
-            note: "The twin signs. A restricted key is gated: it signs nothing but what the policy checker hashed."),
+            note: "The twin signs. A restricted key is gated: it signs nothing but what the policy checker hashed. ECDAA is for keys of that scheme alone: a key that leaves its scheme open has a twin that signs, and could have made no commitment."),
     ])
 }

@@ -9,6 +9,9 @@ private struct Signer {
     /// nil for TPM_RH_NULL: the signature is null.
     let key: LoadedObject?
     let scheme: Scheme
+
+    /// qualifiedSigner: nobody, where the signature is anonymous (Part 2, 10.12.8).
+    var name: [UInt8] { key?.publicArea.isAnonymous == true ? [] : key?.qualifiedName ?? TPMHandle.null.wire }
 }
 
 extension VirtualTPM {
@@ -140,7 +143,7 @@ extension VirtualTPM {
         _ attested: Attestation.Attested, _ qualifyingData: [UInt8], _ signer: Signer, of object: LoadedObject? = nil
     ) throws(TPMRC) -> Reply {
         var attestation = Attestation(
-            qualifiedSigner: signer.key?.qualifiedName ?? TPMHandle.null.wire, extraData: qualifyingData, clockInfo: clockInfo,
+            qualifiedSigner: signer.name, extraData: qualifyingData, clockInfo: clockInfo,
             firmwareVersion: Identification.firmwareVersion, attested: attested)
         if signer.key?.hierarchy != .endorsement && signer.key?.hierarchy != .platform { obfuscate(&attestation) }
         if let gated = signer.key?.gatedSigner {
