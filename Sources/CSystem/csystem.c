@@ -2,10 +2,12 @@
 #include "csystem.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/vtpm_proxy.h>
 #include <malloc.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
@@ -115,6 +117,16 @@ int csystem_signalfd(const int *signals, int count) {
 int csystem_signal_read(int fd) {
     struct signalfd_siginfo info;
     return read(fd, &info, sizeof info) == sizeof info ? (int)info.ssi_signo : 0;
+}
+
+int csystem_vtpm_proxy(int vtpmx, uint32_t *number, uint32_t *major, uint32_t *minor) {
+    struct vtpm_proxy_new_dev device = {.flags = VTPM_PROXY_FLAG_TPM2};
+    if (ioctl(vtpmx, VTPM_PROXY_IOC_NEW_DEV, &device) < 0) return -1;
+    *number = device.tpm_num;
+    *major = device.major;
+    *minor = device.minor;
+    fcntl(device.fd, F_SETFD, FD_CLOEXEC);
+    return device.fd;
 }
 
 int csystem_timer(int milliseconds) {

@@ -35,11 +35,29 @@ package struct DoorOptions: Equatable, Sendable {
         }
     }
 
+    package struct KeyFile: Equatable, Sendable {
+        package var path: String
+        package var isRemoved: Bool
+        package init(path: String, isRemoved: Bool) {
+            self.path = path
+            self.isRemoved = isRemoved
+        }
+    }
+    /// A character device on which TPM commands come, one with each read.
+    package enum Device: Equatable, Sendable {
+        case path(String)
+        case descriptor(Int32)
+        /// A new one, of the kernel's making (tpm_vtpm_proxy).
+        case virtual
+    }
+
     package var guest: Guest
     /// `--dir`; nil takes PARATPM_DIR, or where that is allowed the system's instance.
     package var directory: String?
     package var control: Endpoint?
     package var data: Endpoint?
+    /// In place of `data`
+    package var device: Device?
     /// Close a data connection behind its first response.
     package var disconnects = false
     /// End with the first data client.
@@ -58,6 +76,8 @@ package struct DoorOptions: Equatable, Sendable {
     package var runAs: String?
     /// PTM_CONFIG_FLAG_…: keys for the state that swtpm's user named.
     package var keyFlags: UInt32 = 0
+    /// The files that they are in, and whether those shall go once they were read.
+    package var keyFiles: [KeyFile] = []
     /// Told so in so many words: to start where the kernel cannot confine the process.
     package var allowsUnconfined = false
 

@@ -67,6 +67,9 @@ package enum GuestDoor {
         let instance = Instance.chosen(options.directory)
         // Before there is any secret that it could inherit.
         let spawner = try ProxySpawner(executable: try findProxy(), allowsUnconfined: options.allowsUnconfined)
+        let relay = try options.device.map { (device) throws(Failure) in
+            try DeviceRelay.start(device, allowsUnconfined: options.allowsUnconfined)
+        }
         try Broker.probe(instance)
         let home = try GuestHome.open(options.guest, instance)
         let state = try home.openState(mode: options.stateMode)
@@ -74,8 +77,9 @@ package enum GuestDoor {
         let files = FilesToRemove()
         defer { files.remove() }
         let control = try options.control.map { (endpoint) throws(Failure) in try files.open(endpoint) }
-        let data = try options.data.map { (endpoint) throws(Failure) in try files.open(endpoint) }
+        let data = try options.data.map { (endpoint) throws(Failure) in try files.open(endpoint) } ?? relay.map { OpenEndpoint(connection: $0) }
         if options.keyFlags != 0 {
+            try Surroundings.takeKeys(options.keyFiles)
             log(.notice, .guest, "the state is always encrypted, under a key that the hardware guards; the keys given are not used")
         }
         let guest = RunningGuest(options, Broker(instance, home), state: state, spawner: spawner)

@@ -13,6 +13,11 @@ struct OpenEndpoint {
     /// Removed at the end.
     var path: String?
 
+    init(connection: Descriptor) {
+        descriptor = connection
+        isListening = false
+    }
+
     init(_ endpoint: Endpoint) throws(Failure) {
         switch endpoint {
         case .unix(let path, let mode, let uid, let gid):

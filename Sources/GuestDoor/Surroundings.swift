@@ -34,6 +34,14 @@ enum Surroundings {
         }
     }
 
+    /// Keys that somebody gave for the state must be there, though they are not used, and go where that was asked.
+    static func takeKeys(_ files: [DoorOptions.KeyFile]) throws(Failure) {
+        for file in files {
+            guard access(file.path, R_OK) == 0 else { throw failure("read the key", file.path) }
+            guard !file.isRemoved || unlink(file.path) == 0 else { throw failure("remove the key", file.path) }
+        }
+    }
+
     static func writePID(_ target: DoorOptions.Target) throws(Failure) {
         let line = Array("\(getpid())\n".utf8)
         switch target {

@@ -6,6 +6,7 @@ import SystemMap
 package struct SwtpmArguments {
     private var values: [Option: String] = [:]
     private var flags: Set<Option> = []
+    private let known: [Option]
 
     private enum Option: String, CaseIterable {
         case daemon, help, port, fd, server, runas, terminate, locality, log, key
@@ -14,10 +15,12 @@ package struct SwtpmArguments {
         case printCapabilities = "print-capabilities"
         case printStates = "print-states"
         case migration, profile
+        case chardev
+        case vtpmProxy = "vtpm-proxy"
 
         var takesValue: Bool {
             switch self {
-            case .daemon, .help, .terminate, .tpm2, .printCapabilities, .printStates: false
+            case .daemon, .help, .terminate, .tpm2, .printCapabilities, .printStates, .vtpmProxy: false
             default: true
             }
         }
@@ -29,6 +32,7 @@ package struct SwtpmArguments {
             case "f": .fd
             case "t": .terminate
             case "r": .runas
+            case "c": .chardev
             default: nil
             }
         }
@@ -40,16 +44,22 @@ package struct SwtpmArguments {
     package static func parse(_ arguments: [String], environment: [String: String]) throws(UsageError) -> DoorCommand {
         guard let interface = arguments.first else { throw UsageError(swtpm: "Missing TPM interface type.") }
         switch interface {
-        case "socket": return try SwtpmArguments(arguments.dropFirst()).command(environment)
+        case "socket": return try SwtpmArguments(arguments.dropFirst(), Self.ofDevices).command(environment, isDevice: false)
+        case "chardev": return try SwtpmArguments(arguments.dropFirst(), Self.ofSockets).command(environment, isDevice: true)
         case "-h", "--help": return .print(SwtpmTexts.usage)
         case "-v", "--version": return .print(SwtpmTexts.version)
         default: throw UsageError(swtpm: "Unsupported TPM interface type '\(interface)'.\n\(SwtpmTexts.usage)")
         }
     }
 
+    /// What each of the two interfaces does not have.
+    private static let ofDevices: Set<Option> = [.chardev, .vtpmProxy]
+    private static let ofSockets: Set<Option> = [.port, .server]
+
     // MARK: getopt_long(3)
 
-    private init(_ arguments: ArraySlice<String>) throws(UsageError) {
+    private init(_ arguments: ArraySlice<String>, _ unknown: Set<Option>) throws(UsageError) {
+        known = Option.allCases.filter { !unknown.contains($0) }
         var rest = arguments
         while let argument = rest.popFirst() {
             if argument == "--" { break }
@@ -68,8 +78,8 @@ package struct SwtpmArguments {
         let parts = text.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false).map(String.init)
         let name = parts.first ?? ""
         // An option may be cut short as long as it stays the only one.
-        let candidates = Option.allCases.filter { $0.rawValue.hasPrefix(name) }
-        guard let option = Option(rawValue: name) ?? (candidates.count == 1 ? candidates[0] : nil) else {
+        let candidates = known.filter { $0.rawValue.hasPrefix(name) }
+        guard let option = candidates.first(where: { $0.rawValue == name }) ?? (candidates.count == 1 ? candidates[0] : nil) else {
             throw UsageError(swtpm: "unrecognized option '--\(name)'\n\(SwtpmTexts.usage)")
         }
         guard option.takesValue else {
@@ -86,7 +96,7 @@ package struct SwtpmArguments {
     private mutating func takeShort(_ letters: Substring, _ rest: inout ArraySlice<String>) throws(UsageError) {
         var letters = letters
         while let letter = letters.popFirst() {
-            guard let option = Option.short(letter) else { throw UsageError(swtpm: "invalid option -- '\(letter)'\n\(SwtpmTexts.usage)") }
+            guard let option = Option.short(letter), known.contains(option) else { throw UsageError(swtpm: "invalid option -- '\(letter)'\n\(SwtpmTexts.usage)") }
             guard option.takesValue else {
                 flags.insert(option)
                 continue
@@ -101,8 +111,8 @@ package struct SwtpmArguments {
 
     // MARK: What they mean
 
-    private func command(_ environment: [String: String]) throws(UsageError) -> DoorCommand {
-        if flags.contains(.help) { return .print(SwtpmTexts.socketUsage) }
+    private func command(_ environment: [String: String], isDevice: Bool) throws(UsageError) -> DoorCommand {
+        if flags.contains(.help) { return .print(isDevice ? SwtpmTexts.deviceUsage : SwtpmTexts.socketUsage) }
         if flags.contains(.printCapabilities) { return .print(SwtpmTexts.capabilities) }
         guard flags.contains(.tpm2) else { throw UsageError(swtpm: "Only TPM 2.0 is offered; add --tpm2.") }
         let (guest, mode) = try state(environment)
@@ -112,12 +122,12 @@ package struct SwtpmArguments {
         options.isDaemon = flags.contains(.daemon)
         options.terminates = flags.contains(.terminate)
         options.runAs = values[.runas]
-        try readServer(&options, environment)
+        if isDevice { try readDevice(&options) } else { try readServer(&options, environment) }
         options.control = try control()
         try readFlags(&options)
         try readFiles(&options)
         try readKeys(&options)
-        guard options.control != nil || options.data != nil else {
+        guard isDevice || options.control != nil || options.data != nil else {
             throw UsageError(swtpm: "Nothing to listen on: give --ctrl, --server or both.")
         }
         return .run(options)
@@ -157,6 +167,19 @@ package struct SwtpmArguments {
         if let fd = list.descriptor("fd") { return .listening(fd) }
         if type == "unixio", let fd = list.descriptor("clientfd") { return .connected(fd) }
         return try Self.address(type, list, port: nil)
+    }
+
+    private func readDevice(_ options: inout DoorOptions) throws(UsageError) {
+        if flags.contains(.vtpmProxy) {
+            options.device = .virtual
+        } else if let path = values[.chardev] {
+            options.device = .path(path)
+        } else if let fd = values[.fd].flatMap({ Int32($0) }), fd > 2 {
+            options.device = .descriptor(fd)
+        } else {
+            throw UsageError(swtpm: "Error: A valid file descriptor number (--fd), --chardev or --vtpm-proxy must be given.")
+        }
+        options.terminates = true
     }
 
     private func readServer(_ options: inout DoorOptions, _ environment: [String: String]) throws(UsageError) {
@@ -246,6 +269,10 @@ package struct SwtpmArguments {
         list.text("file").map { .path($0) } ?? list.descriptor("fd").map { .descriptor($0) }
     }
 
+    private static let keyWords = [
+        "mode": ["aes-cbc", "aes-128-cbc", "aes-256-cbc"], "format": ["hex", "binary"], "kdf": ["sha512", "pbkdf2"],
+    ]
+
     /// PTM_CONFIG_FLAG_FILE_KEY and PTM_CONFIG_FLAG_MIGRATION_KEY
     private func readKeys(_ options: inout DoorOptions) throws(UsageError) {
         for (option, flag) in [(Option.key, UInt32(1)), (.migrationKey, 2)] {
@@ -256,6 +283,12 @@ package struct SwtpmArguments {
             ])
             guard Self.target(list) != nil || list.text("pwdfile") != nil || list.descriptor("pwdfd") != nil else {
                 throw UsageError(swtpm: "Either file=, fd=, pwdfile=, or pwdfd= is required for key option")
+            }
+            for (name, words) in Self.keyWords {
+                if let word = list.text(name), !words.contains(word) { throw UsageError(swtpm: "Unknown \(name) '\(word)' for the key option") }
+            }
+            if let path = list.text("file") ?? list.text("pwdfile") {
+                options.keyFiles.append(.init(path: path, isRemoved: list.flag("remove")))
             }
             options.keyFlags |= flag
         }

@@ -100,7 +100,33 @@ package struct Setup {
         if arguments.createsStorageKey {
             say("Successfully created \(try tpm.make(arguments.isECC ? .storageP256 : .storageRSA)).")
         }
-        if arguments.wantsCertificates { say("Certificates of endorsement keys are the broker's to make; none was made here.") }
+        if arguments.wantsCertificates { try tellOfCertificates(tpm) }
+    }
+
+    /// The host certifies its guests' keys itself, when their TPMs start, once it has an identity.
+    private func tellOfCertificates(_ tpm: TPMUnderSetup) throws(ToolError) {
+        let present = Set(try tpm.nvIndices())
+        let found = Self.certificates.filter { present.contains($0.index) }
+        guard !found.isEmpty else {
+            return say("No certificates: the host has no identity yet (paratpmctl host init); with one, they are there when the TPM starts.")
+        }
+        for certificate in found {
+            say("The host certified the \(certificate.name): NV index 0x\(String(certificate.index.rawValue, radix: 16)).")
+            if let directory = arguments.certificateDirectory, let file = certificate.file {
+                try keep(try tpm.contents(certificate.index), "\(directory)/\(file)")
+            }
+        }
+    }
+
+    /// What swtpm_setup promises, by NV index, and the files that --write-ek-cert-files is known for.
+    private static let certificates: [(index: TPMHandle, name: String, file: String?)] = [
+        (TPMHandle(0x01C0_0002), "RSA 2048 EK", "ek-rsa2048.crt"), (TPMHandle(0x01C0_000A), "ECC EK (P-256)", nil),
+        (TPMHandle(0x01C0_0016), "ECC EK (P-384)", "ek-secp384r1.crt"), (TPMHandle(0x01C0_8000), "platform", nil),
+    ]
+
+    private func keep(_ bytes: [UInt8], _ path: String) throws(ToolError) {
+        do throws(Failure) { try Files.write(path, bytes, mode: 0o644, replacing: true) } catch { throw ToolError(error.message) }
+        say("Wrote \(path).")
     }
 
     private func allocate(_ banks: [HashAlgorithm], _ tpm: TPMUnderSetup) throws(ToolError) {

@@ -34,6 +34,8 @@ package struct SetupArguments: Equatable, Sendable {
     package var createsStorageKey = false
     package var isECC = false
     package var wantsCertificates = false
+    /// Where certificates are written to besides.
+    package var certificateDirectory: String?
     /// nil: the banks stay as they are.
     package var banks: [HashAlgorithm]? = [.sha256]
     package var logFile: String?
@@ -91,6 +93,7 @@ package struct SetupArguments: Equatable, Sendable {
             existing = .isReplaced
         }
         wantsCertificates = options.has("create-ek-cert") || options.has("create-platform-cert")
+        certificateDirectory = options.value("write-ek-cert-files")
         createsEndorsementKeys = wantsCertificates || options.has("createek") || options.has("take-ownership")
         createsStorageKey = options.has("create-spk")
         isECC = options.has("ecc")
@@ -129,7 +132,10 @@ package struct SetupArguments: Equatable, Sendable {
         --createek             : create an RSA and an ECC endorsement key
         --create-spk, --ecc    : create a storage root key, RSA or ECC
         --create-ek-cert, --create-platform-cert
-                               : imply --createek; who certifies guests' keys is the broker's host
+                               : imply --createek; the host certifies its guests' keys itself, where it has an
+                                 identity, and this says what it did
+        --write-ek-cert-files <directory>
+                               : write the certificates there: ek-rsa2048.crt, ek-secp384r1.crt
         --pcr-banks <banks>    : the PCR banks, such as sha1,sha256; '-': as they are (default: sha256)
         --reconfigure          : only change the PCR banks of a TPM that is there
         --overwrite            : set an existing state aside and begin anew
@@ -139,7 +145,7 @@ package struct SetupArguments: Equatable, Sendable {
         --keyfile, --keyfile-fd, --pwdfile, --pwdfile-fd, --cipher <...>
                                : accepted; the state is always encrypted, under a key that the hardware guards
         --take-ownership, --ownerpass, --srkpass, --vmid, --config, --lock-nvram, --decryption, --display,
-        --write-ek-cert-files, --create-config-files <...>
+        --create-config-files <...>
                                : accepted, without effect
         --print-capabilities, --version, --help
         """

@@ -84,6 +84,36 @@ struct TPMUnderSetup {
         guard response.parameters.first == 1 else { throw ToolError("The TPM cannot allocate these PCR banks.") }
     }
 
+    /// GetCapability of TPM_CAP_HANDLES, NV (Part 3, 30.2): what of a TPM that is new fits one answer.
+    func nvIndices() throws(ToolError) -> [TPMHandle] {
+        let (handles, first, count) = (UInt32(1), UInt32(0x0100_0000), UInt32(254))
+        let response = try run(CommandMessage(.getCapability, parameters: handles.wire + first.wire + count.wire), "list the NV indices")
+        var reader = WireReader(response.parameters)
+        guard (try? reader.flag()) != nil, (try? reader.u32()) == handles, let found = try? reader.list(TPMHandle.self, max: Int(count)) else {
+            throw ToolError("Could not list the NV indices: the answer does not decode")
+        }
+        return found
+    }
+
+    /// NV_ReadPublic and NV_Read (Part 3, 31.6, 31.13)
+    func contents(_ index: TPMHandle) throws(ToolError) -> [UInt8] {
+        let shown = "read NV index 0x\(String(index.rawValue, radix: 16))"
+        var reader = WireReader(try run(CommandMessage(.nvReadPublic, handles: [index]), shown).parameters)
+        guard let area = try? reader.value(Sized<NVPublic>.self).value else { throw ToolError("Could not \(shown): the answer does not decode") }
+        var bytes: [UInt8] = []
+        while bytes.count < Int(area.dataSize) {
+            let part = min(Int(area.dataSize) - bytes.count, Self.readMax)
+            let parameters = UInt16(part).wire + UInt16(bytes.count).wire
+            var answer = WireReader(
+                try run(CommandMessage(.nvRead, handles: [.owner, index], sessions: [Self.noPassword], parameters: parameters), shown).parameters)
+            guard let read = try? answer.sized16(max: part), !read.isEmpty else { throw ToolError("Could not \(shown): the answer does not decode") }
+            bytes += read
+        }
+        return bytes
+    }
+    /// TPM_PT_NV_BUFFER_MAX
+    private static let readMax = 1024
+
     private static let noPassword = AuthCommand(handle: .password, attributes: .continueSession)
 
     private func run(_ command: CommandMessage, hasHandle: Bool = false, _ doing: String) throws(ToolError) -> ResponseMessage {

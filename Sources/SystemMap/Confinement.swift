@@ -1,9 +1,9 @@
 // Which profile belongs to which process, and how a process enters it.
 import Sandbox
 
-/// A process with a profile. All but the spawner, which is a part of the door's program, have an executable of their own.
+/// A process with a profile. All but the spawner and the relay, which are parts of the door's program, have an executable of their own.
 package enum ConfinedRole: String, CaseIterable, Sendable {
-    case device, pcr, policy, guest, spawner, proxy
+    case device, pcr, policy, guest, spawner, relay, proxy
 
     /// The profile as it is when everything is where it usually is.
     package func profile(_ instance: Instance) -> Profile {
@@ -13,6 +13,7 @@ package enum ConfinedRole: String, CaseIterable, Sendable {
         case .policy: .policy(instance)
         case .guest: .guest(removing: ["DIRECTORY OF ITS SOCKETS"])
         case .spawner: .spawner(proxy: Role.proxy.rawValue)
+        case .relay: .relay
         case .proxy: .proxy
         }
     }

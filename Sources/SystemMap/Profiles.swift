@@ -37,6 +37,16 @@ extension Profile {
             limits: limits(memory: 128, descriptors: 128))
     }
 
+    /// A child of the door, of swtpm chardev alone: it carries commands from a device to the proxy, and responses back.
+    package static var relay: Profile {
+        Profile(
+            calls: life + [
+                .init("read", because: "commands, from the device"),
+                .init("write", .toDevice, because: "responses, to the device"),
+            ],
+            limits: limits(memory: 64, descriptors: 16))
+    }
+
     /// A child of the door, forked before the door has read a secret or opened a file: it starts the proxy, again where that
     /// died, so that the door itself needs neither fork nor execve. Nobody but the door speaks to it.
     /// Filters and Landlock are inherited, so a proxy's start-up and a proxy's life are permitted here too.
@@ -298,6 +308,8 @@ extension ArgumentCondition {
     /// With the C library's own question about addresses.
     fileprivate static let simulatorSocket = Self(0, .isOneOf([AF_UNIX, AF_INET, AF_INET6, AF_NETLINK]), "AF_UNIX, AF_INET, AF_INET6, AF_NETLINK")
     fileprivate static let toStandardError = Self(0, .isOneOf([STDERR_FILENO]), "standard error only")
+    /// Where a relay has its device.
+    fileprivate static let toDevice = Self(0, .isOneOf([3]), "the device only")
     fileprivate static let socketLevel = Self(1, .isOneOf([SOL_SOCKET]), "SOL_SOCKET only")
     fileprivate static let receiveTimeout = Self(2, .isOneOf([SO_RCVTIMEO]), "SO_RCVTIMEO only")
     fileprivate static let addsSeals = Self(1, .isOneOf([Kernel.fAddSeals]), "F_ADD_SEALS only")

@@ -71,6 +71,7 @@ private func tcp(_ port: UInt16) -> Endpoint { .tcp(address: "127.0.0.1", port: 
         #expect(options.guest == .file("/dev/zvol/x"))
         #expect(options.isDaemon)
         #expect(options.logFile?.target == .path("/l"))
+        #expect(options.logPrefix == "[id=1690000000] ")
     }
 
     @Test func shortOptionsMayStandTogether() throws {
@@ -97,7 +98,10 @@ private func tcp(_ port: UInt16) -> Endpoint { .tcp(address: "127.0.0.1", port: 
     }
 
     @Test(arguments: [
-        "", "foo", "chardev --help", "socket --tpm2 --tpmstate dir=/d", "socket --tpmstate dir=/d --ctrl type=tcp,port=1",
+        "", "foo", "chardev --tpm2 --tpmstate dir=/d", "chardev --tpm2 --tpmstate dir=/d --fd 1", "chardev --tpm2 --tpmstate dir=/d --fd 9 --port 1",
+        "socket --tpm2 --tpmstate dir=/d --vtpm-proxy", "socket --tpm2 --tpmstate dir=/d -c /dev/x --ctrl type=tcp,port=1",
+        "socket --tpm2 --tpmstate dir=/d --ctrl type=tcp,port=1 --key file=/k,mode=rot13",
+        "socket --tpm2 --tpmstate dir=/d --ctrl type=tcp,port=1 --key pwdfile=/k,kdf=none", "socket --tpm2 --tpmstate dir=/d", "socket --tpmstate dir=/d --ctrl type=tcp,port=1",
         "socket --tpm2 --tpmstate dir=/d --ctrl port=1", "socket --tpm2 --tpmstate dir=/d --ctrl type=tcp,port=70000",
         "socket --tpm2 --tpmstate dir=/d --ctrl type=unixio,path=/s,mode=999", "socket --tpm2 --tpmstate dir=/d --ctrl type=ip,path=/s",
         "socket --tpm2 --tpmstate mode=0600 --ctrl type=tcp,port=1", "socket --tpm2 --tpmstate backend-uri=ftp://x --ctrl type=tcp,port=1",
@@ -109,6 +113,27 @@ private func tcp(_ port: UInt16) -> Endpoint { .tcp(address: "127.0.0.1", port: 
     func whatSwtpmRefusesEndsWithOne(_ line: String) {
         let arguments = line.split(separator: " ").map(String.init)
         #expect { try SwtpmArguments.parse(arguments, environment: [:]) } throws: { ($0 as? UsageError)?.exit == 1 }
+    }
+
+    @Test func devicesInPlaceOfSockets() throws {
+        let given = try swtpm("chardev --fd 100 --tpmstate dir=/d --pid file=/p --ctrl type=unixio,path=/s,mode=621,uid=65534,gid=65534 --tpm2")
+        #expect(given.device == .descriptor(100) && given.terminates && given.data == nil)
+        #expect(given.control == .unix(path: "/s", mode: 0o621, uid: 65534, gid: 65534))
+        #expect(try swtpm("chardev -c /dev/x --tpmstate dir=/d --tpm2").device == .path("/dev/x"))
+        #expect(try swtpm("chardev --tpm2 --tpmstate dir=/d --vtpm-proxy").device == .virtual)
+        guard case .print(let text) = try SwtpmArguments.parse(["chardev", "--help"], environment: [:]) else { return #expect(Bool(false)) }
+        #expect(text.contains("--vtpm-proxy") && !text.contains("Unsupported TPM interface"))
+    }
+
+    @Test func keysInAllTheirForms() throws {
+        func files(_ key: String) throws -> [DoorOptions.KeyFile] {
+            try swtpm("socket --tpm2 --tpmstate dir=/d --ctrl type=tcp,port=1 \(key)").keyFiles
+        }
+        #expect(try files("--key file=/k,mode=aes-cbc,format=hex,remove") == [.init(path: "/k", isRemoved: true)])
+        #expect(try files("--key pwdfile=/k,mode=aes-256-cbc,kdf=sha512 --migration-key pwdfile=/m,remove=true,kdf=sha512")
+            == [.init(path: "/k", isRemoved: false), .init(path: "/m", isRemoved: true)])
+        #expect(try files("--migration-key pwdfile=/m,remove=false,kdf=sha512") == [.init(path: "/m", isRemoved: false)])
+        #expect(try files("--key fd=5,format=binary --migration-key pwdfd=6,mode=aes-128-cbc") == [])
     }
 
     @Test func probingPrintsWhatManagersLookFor() throws {

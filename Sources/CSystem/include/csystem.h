@@ -41,6 +41,8 @@ int csystem_signal_read(int fd);
 /// A descriptor that becomes readable every so many milliseconds; csystem_timer_read makes it wait again.
 int csystem_timer(int milliseconds);
 void csystem_timer_read(int fd);
+/// A new device /dev/tpmN whose commands come from the descriptor that is returned (VTPM_PROXY_IOC_NEW_DEV, TPM 2.0), or -1 (errno).
+int csystem_vtpm_proxy(int vtpmx, uint32_t *number, uint32_t *major, uint32_t *minor);
 /// prctl(PR_SET_NAME)
 int csystem_set_name(const char *name);
 
