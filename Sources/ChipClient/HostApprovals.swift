@@ -5,14 +5,20 @@ import TPMCrypto
 import TPMWire
 import Wire
 
+/// PolicyPCR alone, by SHA-256 (Part 3, 23.7).
+/// - Parameter values: behind each other, in the order of the selection.
+package func pcrPolicy(_ selection: [PCRSelection], values: [UInt8]) -> [UInt8] {
+    digest(
+        .sha256, [UInt8](repeating: 0, count: HashAlgorithm.sha256.digestSize), TPMCommandCode.policyPCR.wire,
+        WireWriter.bytes { $0.list(selection) }, digest(.sha256, values))
+}
+
 extension HostApproval {
     private static let hash = HashAlgorithm.sha256
 
     /// The approved policy: PolicyPCR of the values.
     package var policy: [UInt8] {
-        digest(
-            Self.hash, [UInt8](repeating: 0, count: Self.hash.digestSize), TPMCommandCode.policyPCR.wire,
-            WireWriter.bytes { $0.list(selection) }, digest(Self.hash, values))
+        pcrPolicy(selection, values: values)
     }
 
     /// aHash: what the update key signs, for one guest.

@@ -82,6 +82,13 @@ package enum RootTemplate {
         authPolicy: digest(.sha256, Array("paratpm gate secret".utf8)), parameters: .keyedHash(scheme: .null),
         unique: .digest([]))
 
+    /// The gate secret that only the PCRs that the policy is of open.
+    package static func gateSecret(under policy: [UInt8]) -> PublicArea {
+        PublicArea(
+            nameAlgorithm: .sha256, attributes: [.fixedTPM, .fixedParent, .noDA], authPolicy: policy,
+            parameters: .keyedHash(scheme: .null), unique: .digest([]))
+    }
+
     private static func storageKey(unique: ECCPoint, label: [UInt8]) -> PublicArea {
         PublicArea(
             nameAlgorithm: .sha256, attributes: storage, authPolicy: label,

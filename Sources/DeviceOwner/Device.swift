@@ -189,10 +189,13 @@ package final class Device {
         guard !request.encryptedSalt.isEmpty else { throw .malformed }
         return try perform { () throws(ChipError) in
             let (handle, nonceTPM) = try chip.startSession(
-                request.duplicates ? .policy : .hmac, nonceCaller: request.nonceCaller, encryptedSalt: request.encryptedSalt)
-            if request.duplicates {
+                request.kind == .hmac ? .hmac : .policy, nonceCaller: request.nonceCaller, encryptedSalt: request.encryptedSalt)
+            switch request.kind {
+            case .hmac: break
+            case .duplication:
                 try chip.policyCommandCode(.duplicate, in: handle)
                 try chip.policyAuthValue(in: handle)
+            case .hostPCRs(let selection): try chip.policyPCR(selection, in: handle)
             }
             return (CarriedSession(handle: handle, generation: chip.generation), nonceTPM)
         }

@@ -24,24 +24,23 @@ package final class GateChip {
     private static let patience = 300
 
     private let path: String
-    /// Its sessions authorize TPM2_Duplicate, once each.
-    private let duplicates: Bool
+    private let kind: CarriedSessionKind
     /// The Name of the host root that the session is salted to; no other key will do.
-    private let rootName: [UInt8]
+    let rootName: [UInt8]
     private var channel: Channel?
     private var session: ChipSession?
 
     package convenience init(_ instance: Instance, rootName: [UInt8]) {
-        self.init(instance.socket(.device), rootName: rootName, duplicates: false)
+        self.init(instance.socket(.device), rootName: rootName, kind: .hmac)
     }
-    private init(_ path: String, rootName: [UInt8], duplicates: Bool) {
+    private init(_ path: String, rootName: [UInt8], kind: CarriedSessionKind) {
         self.path = path
         self.rootName = rootName
-        self.duplicates = duplicates
+        self.kind = kind
     }
 
-    /// The same way to the chip, for TPM2_Duplicate.
-    func forDuplication() -> GateChip { GateChip(path, rootName: rootName, duplicates: true) }
+    /// The same way to the chip, with sessions of another kind: a new one for each command.
+    func inSessions(_ kind: CarriedSessionKind) -> GateChip { GateChip(path, rootName: rootName, kind: kind) }
 
     /// Runs a command to its end, in a new session where the old one is lost.
     /// - Returns: the response, the first of its parameters decrypted.
@@ -65,8 +64,8 @@ package final class GateChip {
         guard var current = session else { throw .failed }
         // The handle is paratpm-device's to know; only the Name goes into cpHash.
         var entities = [Entity(.null, name: command.name)]
-        if duplicates { entities.append(Entity(permanent: .null)) }
-        let attributes = duplicates ? command.attributes : command.attributes.union(.continueSession)
+        if kind == .duplication { entities.append(Entity(permanent: .null)) }
+        let attributes = kind == .hmac ? command.attributes.union(.continueSession) : command.attributes
         let authorization = current.authorize(command.code, entities, &parameters, attributes, auth: command.auth)
         var reply = try call(CarryCalls.Run.self, .init(
             code: command.code, target: command.target, authorization: authorization, parameters: parameters))
@@ -74,7 +73,7 @@ package final class GateChip {
             session = nil
             throw .failed
         }
-        session = duplicates ? nil : current
+        session = kind == .hmac ? current : nil
         return reply
     }
 
@@ -92,7 +91,7 @@ package final class GateChip {
         }
         defer { wipe(&salt.secret) }
         let nonce = randomBytes(ChipSession.nonceSize)
-        let started = try call(CarryCalls.StartSession.self, .init(nonceCaller: nonce, encryptedSalt: salt.encrypted, duplicates: duplicates))
+        let started = try call(CarryCalls.StartSession.self, .init(nonceCaller: nonce, encryptedSalt: salt.encrypted, kind: kind))
         return ChipSession(handle: started.handle, salt: salt.secret, nonceCaller: nonce, nonceTPM: started.nonceTPM)
     }
 
@@ -109,6 +108,14 @@ package final class GateChip {
         let area = try call(CarryCalls.GuestRoot.self, Blob(guest.bytes)).value
         guard RootTemplate.guest(guest).isTemplate(of: area) else { throw .failed }
         return area
+    }
+
+    /// The host's PCRs as they are now, behind each other, as paratpm-device says.
+    func hostPCRs(_ selection: [PCRSelection]) throws(CallStatus) -> [UInt8] {
+        if channel == nil { try connect() }
+        var values: [UInt8] = []
+        for bank in selection { values += try call(HostCalls.ReadPCRs.self, bank).bytes }
+        return values
     }
 
     private func call<C: Call>(_ call: C.Type, _ request: C.Request) throws(CallStatus) -> C.Reply {

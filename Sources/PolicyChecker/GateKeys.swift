@@ -9,8 +9,8 @@ import Wire
 /// files can forge one.
 package struct GateKeys: Sendable {
     package static let size = 32
-    private let secret: Secret
-    private let boot: [UInt8]
+    let secret: Secret
+    let boot: [UInt8]
     /// MAC key of tokens
     package let token: Secret
     /// MAC key of digests under way

@@ -115,7 +115,7 @@ extension GateChip: GatedTwins {
     package func duplicate(_ twin: OpenedTwin) throws(CallStatus) -> SensitiveArea {
         let transport = KeyTransport()
         // A session of its own kind, for this once.
-        let response = try forDuplication().use(.duplicate, twin, transport.duplicationParameters, .decrypt)
+        let response = try inSessions(.duplication).use(.duplicate, twin, transport.duplicationParameters, .decrypt)
         guard let sensitive = transport.duplicated(response.parameters, of: twin.blob.publicArea) else { throw .failed }
         return sensitive
     }

@@ -59,6 +59,9 @@ package final class PolicyServer {
                     guard let guest = GuestID(request.guest) else { throw .malformed }
                     return Blob(try deepQuotes.quote(request.request, of: KnownGuest(id: guest, name: request.name)))
                 },
+                .on(GateSealCalls.Seal.self) { [self] (request, _: Connection) throws(CallStatus) in
+                    Blob(try gate.sealed(under: request.selection).wire)
+                },
             ] + gateRoutes + [
                 .on(StatusCall.self) { [self] (_, _: Connection) in
                     StatusReport([("sessions", "kept by the guests' proxies"), ("requests", String(requests))])

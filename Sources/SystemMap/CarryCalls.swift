@@ -48,22 +48,21 @@ package enum CarryCalls {
             package var nonceCaller: [UInt8]
             /// TPMS_ECC_POINT
             package var encryptedSalt: [UInt8]
-            /// A policy session that shall authorize TPM2_Duplicate of a gated twin, by PolicyCommandCode and PolicyAuthValue; else an HMAC session.
-            package var duplicates: Bool
-            package init(nonceCaller: [UInt8], encryptedSalt: [UInt8], duplicates: Bool = false) {
+            package var kind: CarriedSessionKind
+            package init(nonceCaller: [UInt8], encryptedSalt: [UInt8], kind: CarriedSessionKind = .hmac) {
                 self.nonceCaller = nonceCaller
                 self.encryptedSalt = encryptedSalt
-                self.duplicates = duplicates
+                self.kind = kind
             }
             package init(from reader: inout WireReader) throws(WireError) {
                 nonceCaller = try reader.sized16(max: HashAlgorithm.largestDigest)
                 encryptedSalt = try reader.sized16(max: 256)
-                duplicates = try reader.flag()
+                kind = try reader.value()
             }
             package func encode(to writer: inout WireWriter) {
                 writer.sized16(nonceCaller)
                 writer.sized16(encryptedSalt)
-                writer.flag(duplicates)
+                writer.value(kind)
             }
         }
         package struct Reply: WireCodable, Sendable {
@@ -136,6 +135,33 @@ package enum CarryCalls {
                 writer.value(authorization)
                 writer.sized16(state)
             }
+        }
+    }
+}
+
+/// What a carried session is for. The policy sessions authorize one command each.
+package enum CarriedSessionKind: WireCodable, Sendable, Equatable {
+    case hmac
+    /// TPM2_Duplicate of a gated twin: PolicyCommandCode and PolicyAuthValue
+    case duplication
+    /// TPM2_Unseal of a gate secret under the host's PCRs: PolicyPCR
+    case hostPCRs([PCRSelection])
+
+    package init(from reader: inout WireReader) throws(WireError) {
+        switch try reader.u8() {
+        case 0: self = .hmac
+        case 1: self = .duplication
+        case 2: self = .hostPCRs(try reader.list(max: PCRSelection.listMax))
+        default: throw .invalid(0)
+        }
+    }
+    package func encode(to writer: inout WireWriter) {
+        switch self {
+        case .hmac: writer.u8(0)
+        case .duplication: writer.u8(1)
+        case .hostPCRs(let selection):
+            writer.u8(2)
+            writer.list(selection)
         }
     }
 }

@@ -13,7 +13,7 @@ private let noIdentity = "the host has no identity yet: paratpmctl host init mak
 struct Host: ParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Make, show and check the host's identity.",
-        subcommands: [Initialize.self, Show.self, Enrol.self, Verify.self, Activate.self, PCRs.self, Certificate.self, Revocations.self, AuthorizeUpdate.self])
+        subcommands: [Initialize.self, Show.self, Enrol.self, Verify.self, Activate.self, PCRs.self, Certificate.self, Revocations.self, AuthorizeUpdate.self, SealGate.self])
 
     struct Initialize: ParsableCommand {
         static let configuration = CommandConfiguration(

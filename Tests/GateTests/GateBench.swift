@@ -1,16 +1,22 @@
 // A whole broker for tests of the gate: device, pcr and policy as threads, and a swtpm as the chip.
-import DeviceOwner
+import ChipClient
 import GuestIdentity
 import IPC
 import PCRStore
 import PolicyChecker
 import RunningService
 import SystemMap
+import TPMCrypto
+import TPMWire
+import Wire
+
+@testable import DeviceOwner
 
 final class GateBench {
     let directory: TemporaryInstance
     let chip: SimulatedChip
     private(set) var device: RunningService?
+    private var owner: Device?
     private(set) var pcr: RunningService?
     private(set) var policy: RunningService?
 
@@ -25,9 +31,18 @@ final class GateBench {
 
     func startDevice() throws {
         device?.stop()
+        owner = nil
         let configuration = DeviceConfiguration(instance: directory.instance, chip: ChipAddress("stream:\(chip.socket)"))
         let chip = try Device(configuration)
+        owner = chip
         device = try RunningService(.device, in: directory) { DeviceService(chip, configuration.instance).service }
+    }
+
+    /// Changes a PCR of the host, in its SHA-1 bank; nobody may have an order for the chip meanwhile.
+    func extendChip(_ pcr: UInt32) throws {
+        _ = try owner?.chip.run(ChipCommand(
+            code: .pcrExtend, entities: [Entity(permanent: TPMHandle(pcr))], authorization: .password,
+            parameters: WireWriter.bytes { $0.list([TaggedDigest(.sha1, digest(.sha1, [1]))]) }))
     }
 
     func startPolicy() throws {

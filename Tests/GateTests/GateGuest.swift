@@ -32,7 +32,7 @@ let notPermitted = CallStatus.notPermitted.rawValue
 final class GateGuest {
     let device: Channel
     let pcr: Channel
-    let policy: Channel
+    private(set) var policy: Channel
     let door: Channel
     private let guest: TestGuest
 
@@ -47,6 +47,9 @@ final class GateGuest {
     }
 
     var id: GuestID { guest.id }
+
+    /// To a paratpm-policy that was started again
+    func reconnect() throws { policy = try guest.proxy(.policy).channel }
 
     // MARK: Policy sessions
 

@@ -53,11 +53,38 @@ private let start = PolicyCalls.Start.Request(hash: .sha256, trial: false, epoch
         #expect(try Files.read(path, max: 4096) == [1, 2, 3])
     }
 
+    @Test func underPCRsTheChipOpensItOnlyWhileTheyAreTheSame() throws {
+        let bench = try GateBench()
+        let instance = bench.directory.instance
+        let selection = [PCRSelection(.sha256, pcrs: [0, 7]), PCRSelection(.sha1, pcrs: [16])]
+        let guest = try GateGuest(bench, "one")
+        let object = try guest.create(.sealed(policy: GateGuest.policyDigest(try guest.pcrSession())), data: [1, 2, 3])
+        let former = try #require(try Files.read(instance.gateRecord, max: 4096))
+
+        let seal = GateSealCalls.Seal.Request(selection: selection)
+        #expect(throws: IPCError.status(.notPermitted)) { try guest.policy.call(GateSealCalls.Seal.self, seal) }
+        let record = try bench.directory.connect(.policy).call(GateSealCalls.Seal.self, seal).bytes
+        #expect(try GateRecord(wire: record).area.attributes.isDisjoint(with: .userWithAuth))
+        try Files.write(instance.gateRecord, record, mode: 0o600, replacing: true)
+        try bench.startPolicy()
+        // The same secret: the proxies' tokens and objects are as good as before.
+        try guest.reconnect()
+        #expect(try guest.use(object, .unseal, token: try guest.pcrSession()) == [1, 2, 3])
+
+        try bench.extendChip(16)
+        #expect { try Gate.acquire(instance) } throws: { ($0 as? Failure)?.message.contains("sha256:0,7+sha1:16") == true }
+        // The former record opens however the host booted; and twice the same bank is no selection.
+        try Files.write(instance.gateRecord, former, mode: 0o600, replacing: true)
+        #expect(try Gate.acquire(instance).keys.token == Gate.acquire(instance).keys.token)
+        let twice = GateSealCalls.Seal.Request(selection: selection + selection)
+        #expect(throws: IPCError.status(.malformed)) { try bench.directory.connect(.policy).call(GateSealCalls.Seal.self, twice) }
+    }
+
     @Test func anotherHostRootIsRefused() throws {
         let bench = try GateBench()
         let path = bench.directory.instance.gateRecord
         let record = try GateRecord(wire: try #require(try Files.read(path, max: 4096)))
-        let foreign = GateRecord(rootName: record.rootName.reversed(), area: record.area, wrapped: record.wrapped)
+        let foreign = GateRecord(rootName: record.rootName.reversed(), selection: [], area: record.area, wrapped: record.wrapped)
         try Files.write(path, foreign.wire, mode: 0o600, replacing: true)
         #expect(throws: Failure.self) { try Gate.acquire(bench.directory.instance) }
     }
