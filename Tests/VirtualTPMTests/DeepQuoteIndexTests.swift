@@ -140,6 +140,17 @@ private let (request, bundle) = (DeepQuoteIndex.request, DeepQuoteIndex.bundle)
         #expect(try contents(rsa).count == 504, "they last")
     }
 
+    @Test func aKeyThatTheGuestMayNotHaveIsNotCertified() throws {
+        let (ecc, high) = (EndorsementCertificate.eccP256.index, EndorsementCertificate.highP384.index)
+        host.wanted = [.init(index: high, digest: []), .init(index: ecc, digest: [])]
+        _ = guest.tpm.obey(Rules(vocabulary: Vocabulary(without: [.curve(.p384)])))
+        #expect(guest.tpm.refreshCertificates() == nil)
+        #expect(host.certified == [ecc])
+        _ = guest.tpm.obey(Rules())
+        #expect(guest.tpm.refreshCertificates() == nil)
+        #expect(host.certified.contains(high))
+    }
+
     @Test func theCertifiedKeyIsTheOneThatTheTemplateGives() throws {
         host.wanted = [.init(index: EndorsementCertificate.eccP256.index, digest: [])]
         #expect(guest.tpm.refreshCertificates() == nil)

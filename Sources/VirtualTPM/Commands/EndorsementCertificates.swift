@@ -28,7 +28,10 @@ extension VirtualTPM {
         return problem
     }
 
+    /// Whether the chip can make the key, and this guest may have it.
     private func isOffered(_ template: PublicArea) -> Bool {
+        var reader = WireReader(template.wire, rules.vocabulary)
+        guard (try? reader.value(PublicArea.self)) != nil else { return false }
         do throws(TPMRC) { try template.checkOffered(by: device.chip) } catch { return false }
         return true
     }
