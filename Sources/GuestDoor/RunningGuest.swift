@@ -206,7 +206,7 @@ final class RunningGuest {
     /// What paratpm-policy, which may be starting again, says of this boot. A guest whose policy cannot be asked does not start:
     /// without its first event it could measure any host.
     private func askHostBinding() throws(IPCError) -> HostBindingCalls.Event.Reply {
-        for _ in 0..<Self.signalAttempts {
+        for _ in 0..<Self.policyAttempts {
             do throws(IPCError) { return try broker.hostBinding() } catch {
                 if case .status(let status) = error, status != .unavailable { throw error }
             }
@@ -265,7 +265,8 @@ final class RunningGuest {
         }
         throw .disconnected
     }
-    /// How often a service is tried while the hypervisor waits, and the milliseconds between.
+    /// How often a service is tried while the hypervisor waits, and the milliseconds between. paratpm-policy begins with the chip.
     private static let signalAttempts = 150
+    private static let policyAttempts = 500
     private static let signalPause: Int32 = 20
 }
