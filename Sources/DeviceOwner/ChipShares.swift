@@ -19,6 +19,8 @@ final class ChipShares {
     private var proxies: [GuestID: Int] = [:]
     private var names: [GuestID: GuestName] = [:]
     private var refusals = LogLimiter()
+    /// Calls that wait for their turn, as of the last turn.
+    private(set) var queued: [GuestID: Int] = [:]
 
     init(_ chip: Chip, _ book: PolicyBook) {
         self.chip = chip
@@ -56,10 +58,12 @@ final class ChipShares {
             },
             next: { [self] waiting in
                 chipTime = chip.statistics.nanoseconds
+                queued = Dictionary(waiting.compactMap { $0.guest.map { ($0.id, 1) } }, uniquingKeysWith: +)
                 return fair.next(waiting.compactMap(\.guest).map { ($0.id, share(of: $0.id)) }, at: nanoseconds())
             },
             served: { [self] connection in
                 guard let guest = connection.guest else { return }
+                queued[guest.id]? -= 1
                 fair.end(guest.id, took: chip.statistics.nanoseconds - chipTime, at: nanoseconds(), inTurn: true)
             })
     }

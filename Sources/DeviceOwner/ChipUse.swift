@@ -26,7 +26,8 @@ extension Device {
         return try request()
     }
 
-    func guestStatus(after former: [UInt8]) -> GuestReports {
-        GuestReports(uses.keys, after: former) { uses[$0]?.lines ?? [] }
+    /// - Parameter queued: calls that wait for their turn.
+    func guestStatus(after former: [UInt8], queued: [GuestID: Int]) -> GuestReports {
+        GuestReports(uses.keys, after: former) { (uses[$0]?.lines ?? []) + [("queued", String(queued[$0] ?? 0))] }
     }
 }

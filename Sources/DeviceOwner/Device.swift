@@ -262,7 +262,7 @@ package final class Device {
         return made
     }
 
-    package func status(connections: Int) -> StatusReport {
+    package func status(connections: Int, queued: Int = 0) -> StatusReport {
         var lines: [(key: String, value: String)] = [("chip", chip.address.description)]
         if let description = try? describe() {
             lines.append(("manufacturer", description.manufacturerText))
@@ -275,7 +275,7 @@ package final class Device {
         }
         let (objects, traffic) = (cache.statistics, chip.statistics)
         let numbers: [(key: String, value: Int)] = [
-            ("slots", ObjectCache.capacity), ("connections", connections), ("guests", roots.count),
+            ("slots", ObjectCache.capacity), ("connections", connections), ("queued", queued), ("guests", roots.count),
             ("cache-hits", objects.hits), ("cache-misses", objects.misses), ("loads", objects.loads),
             ("context-loads", objects.contextLoads), ("evictions", objects.evictions), ("commands", traffic.commands),
             ("chip-microseconds", traffic.nanoseconds / 1000), ("chip-connections", traffic.connections),

@@ -69,8 +69,8 @@ package final class DeviceService {
         introductionRoutes(.device, instance, book) + (guestRoutes + twinRoutes + useRoutes).map { $0.around(charged) } + carryRoutes
             + hostRoutes + certificateRoutes + bindingRoutes + [
                 book.route(),
-                .on(StatusCall.self) { (_, _) throws(CallStatus) in self.device.status(connections: self.connections) },
-                .on(GuestStatusCall.self) { (former, _) in self.device.guestStatus(after: former.bytes) },
+                .on(StatusCall.self) { (_, _) throws(CallStatus) in self.device.status(connections: self.connections, queued: self.shares.queued.values.reduce(0, +)) },
+                .on(GuestStatusCall.self) { (former, _) in self.device.guestStatus(after: former.bytes, queued: self.shares.queued) },
             ]
     }
 
