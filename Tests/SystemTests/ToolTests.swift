@@ -132,6 +132,28 @@ import TPMWire
         }
     }
 
+    @Test func whatARemovedGuestLeftIsNeverAnothersAndComesBackOnlyAsItself() throws {
+        let broker = try Broker()
+        func add(_ more: String...) throws -> [String: Any] {
+            let added = try run(Programs.path("paratpmctl"), ["guest", "add", "alice", "--json", "--dir", broker.directory.path] + more)
+            return added.status == 0 ? try object(added.output) : ["status": Int(added.status)]
+        }
+        let first = try #require(try add()["id"] as? String)
+        #expect(try ctl(broker, "guest", "remove", "alice").status == 64, "without a terminal it takes --yes")
+        let removed = try object(try ctl(broker, "guest", "remove", "alice", "--keep-state", "--json").output)
+        let kept = try #require(removed["kept"] as? String)
+        let second = try #require(try add()["id"] as? String)
+        #expect(second != first)
+        #expect(try ctl(broker, "guest", "remove", "alice", "--yes", "--json") == (0, "{\"removed\": \"alice\", \"kept\": null}\n"))
+        // A directory with a state that belongs to nobody
+        let stray = broker.directory.path + "/guests/alice"
+        try FileManager.default.createDirectory(atPath: stray, withIntermediateDirectories: true)
+        try "somebody's".write(toFile: stray + "/tpm2-00.permall", atomically: true, encoding: .utf8)
+        #expect(try add()["status"] as? Int == 73)
+        try FileManager.default.removeItem(atPath: stray)
+        #expect(try add("--restore", kept)["id"] as? String == first)
+    }
+
     @Test func guestsWhoseDirectoriesAreGoneArePrunedAfterAsking() throws {
         let broker = try Broker()
         let kept = try Emulator(broker)
