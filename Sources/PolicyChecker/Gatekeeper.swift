@@ -31,13 +31,17 @@ package final class Gatekeeper {
 
     package func create(_ request: GateCalls.Create.Request, for guest: GuestID) throws(CallStatus) -> TwinBlob {
         let area = request.area
-        guard area.isGated, let spec = area.twinSpec(area.isSealedKey ? .sealed : area.secretKeeping(dataSize: request.data.count))
+        // An ECDAA key's private part is the proxy's: one that signs what the TPM says cannot be such.
+        guard area.isGated, !(area.isAnonymous && area.isRestrictedSigningKey),
+            let spec = area.twinSpec(area.isSealedKey ? .sealed : area.secretKeeping(dataSize: request.data.count))
         else { throw .malformed }
         let salt = randomBytes(GateSeal.saltSize)
         let auth = keys.authValue(guest, area, spec, salt: salt)
         var twin = try twins.create(spec, data: request.data, auth: auth, for: guest)
         let name = area.isSealedKey ? area.name : area.with(unique: twin.unique).name
-        twin.gate = GateSeal(salt: salt, mark: keys.mark(guest, name: name))
+        // Who says that the TPM made the secret, and gives one, gets no mark.
+        let isTrue = spec.sensitiveDataOrigin == area.attributes.contains(.sensitiveDataOrigin)
+        twin.gate = GateSeal(salt: salt, mark: isTrue ? keys.mark(guest, name: name) : [])
         return twin
     }
 

@@ -70,6 +70,9 @@ private let circumstances = Statement.Circumstances(
         #expect(refusal { _ = try other.use(object, .unseal, token: try other.pcrSession()) } == TPMRC.integrity.rawValue)
         let handle = try other.load(object)
         #expect(refusal { _ = try other.device.call(DeviceCalls.Unseal.self, handle) } == TPMRC.integrity.rawValue)
+        // What an envelope is encrypted under begins with a secret that is another for each guest.
+        let secrets = try [proxy, other].map { try $0.device.call(DeviceCalls.GuestSecret.self, Nothing()).bytes }
+        #expect(secrets[0] != secrets[1])
     }
 
     @Test func replaysATokenAfterPCRExtend() throws {
@@ -233,6 +236,28 @@ private let circumstances = Statement.Circumstances(
         try certify(NamedObject(area: key.area, mark: mark))
         #expect(refusal { try certify(NamedObject(area: keyOfItsOwn(), mark: mark)) } == notPermitted)
         #expect(refusal { try certify(NamedObject(area: keyOfItsOwn(), mark: [])) } == notPermitted)
+    }
+
+    /// What the gate only seals, the proxy gave it: an ECDAA key, and an HMAC key longer than a block.
+    @Test func hasAKeyOfItsOwnMarked() throws {
+        let anonymous = Scheme(.ecdaa, .sha256, count: 0)
+        let key = ECCKeyPair.generate(.p256)
+        let ecdaa = Template.eccSigning(anonymous, restricted: true).with(unique: .ecc(key.publicPoint))
+        for area in [ecdaa, Self.without(.sensitiveDataOrigin, ecdaa)] {
+            #expect(refusal { _ = try proxy.create(area, data: secret) } == malformed)
+        }
+        var mac = Template.hmacKey
+        mac.attributes.insert(.restricted)
+        let long = [UInt8](repeating: 1, count: 65)
+        #expect(try proxy.create(mac, data: long).twin.gate?.mark == [])
+        #expect(try proxy.create(Self.without(.sensitiveDataOrigin, mac), data: long).twin.gate?.mark.isEmpty == false)
+        #expect(refusal { _ = try proxy.create(mac, data: secret) } == TPMRC.attributes.rawValue)
+    }
+
+    private static func without(_ attribute: ObjectAttributes, _ area: PublicArea) -> PublicArea {
+        var area = area
+        area.attributes.remove(attribute)
+        return area
     }
 
     // MARK: To mint tickets
