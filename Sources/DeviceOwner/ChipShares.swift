@@ -52,9 +52,14 @@ final class ChipShares {
 
     var turns: Turns<Connection> {
         Turns(
-            waits: { number, connection in
+            arrival: { number, connection in
+                guard connection.rights == .proxy else { return .answered }
+                return switch number {
                 // These two only read and write a table.
-                connection.rights == .proxy && number != DeviceCalls.Load.number && number != DeviceCalls.Release.number
+                case DeviceCalls.Load.number, DeviceCalls.Release.number: .answered
+                case DeviceCalls.Withdraw.number: .withdraws
+                default: .waits
+                }
             },
             next: { [self] waiting in
                 chipTime = chip.statistics.nanoseconds

@@ -223,8 +223,9 @@ final class Door {
             if result != .success { client.channel.abandonHashData() }
             return isLast || result != .success ? .result(result) : nil
         case .hashEnd: return .result(guest.signal(PCRCalls.HashEnd.self, Nothing()))
-        // As with stock swtpm, a command that has begun goes on to its end.
-        case .cancel: return .result(.success)
+        case .cancel:
+            guest.proxy?.cancel()
+            return .result(.success)
         // Volatile state is not kept on disk.
         case .storeVolatile: return .result(.fail)
         case .getConfig: return .config(guest.options.keyFlags)

@@ -4,6 +4,8 @@ import Glibc
 import GuestIdentity
 import IPC
 import SystemMap
+import TPMWire
+import Wire
 
 final class ProxyProcess {
     /// How long the proxy may take to answer, in seconds: it answers behind the command that it is working on, and a slow
@@ -36,6 +38,12 @@ final class ProxyProcess {
 
     func call<C: Call>(_ call: C.Type, _ request: C.Request, descriptors: [Descriptor] = []) throws(IPCError) -> C.Reply {
         try channel.exchange(call, request, descriptors: descriptors).reply
+    }
+
+    /// Cancels what is being executed. A proxy that hears too many of these hears the last of them not.
+    func cancel() {
+        let message = ProxyCalls.Cancel.number.wire
+        csystem_send(channel.descriptor.raw, message, message.count, nil, 0, Int32(MSG_DONTWAIT))
     }
 
     /// Whether the proxy has closed its end, which it does only by dying.

@@ -49,15 +49,25 @@ final class DoorPort {
         _ = try? channel.send(writer.bytes)
     }
 
+    /// Whether the door's next message cancels the command. Another message waits behind that, and then there is nothing more to look for.
+    func takeCancellation() -> Bool {
+        guard !hasPostponed, let message = receive() else { return false }
+        if message.number == ProxyCalls.Cancel.number { return true }
+        postponed.append(message)
+        return false
+    }
+
     /// Waits until the door has brought a new channel; false when it did not in time, or wants something else first.
     func awaitChannel(of link: ServiceLink) -> Bool {
         let epoch = link.epoch
         while link.epoch == epoch {
             var polled = pollfd(fd: channel.descriptor.raw, events: Int16(POLLIN), revents: 0)
             guard !hasPostponed, poll(&polled, 1, link.patience) > 0, let message = receive() else { return false }
-            if message.number == ProxyCalls.UseChannel.number {
-                reply(useChannel(message))
-            } else {
+            switch message.number {
+            case ProxyCalls.UseChannel.number: reply(useChannel(message))
+            // Nothing of the command waits where it could be taken back.
+            case ProxyCalls.Cancel.number: break
+            default:
                 postponed.append(message)
                 return false
             }

@@ -95,6 +95,8 @@ package final class Proxy {
         case ProxyCalls.UseChannel.number:
             port.reply(port.useChannel(message))
             tpm.prepare()
+        // No command is being executed.
+        case ProxyCalls.Cancel.number: break
         case ProxyCalls.PowerOn.number:
             on(message) { (request: ProxyCalls.PowerOn.Request) in tpm.powerOn(request) }
         case ProxyCalls.PowerOff.number:

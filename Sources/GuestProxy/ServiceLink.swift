@@ -4,6 +4,7 @@ import Glibc
 import IPC
 import SystemMap
 import TPMWire
+import Wire
 
 /// The channel to one service. The door brings a new one when the service comes back.
 final class ServiceLink {
@@ -41,8 +42,27 @@ final class ServiceLink {
     var isConnected: Bool { channel != nil }
 
     func use(_ descriptor: Descriptor) {
-        channel = Channel(descriptor)
+        let channel = Channel(descriptor)
+        // The chip alone may take long.
+        if service == .device { channel.awaiting = { [weak self] in self?.awaitReply($0) } }
+        self.channel = channel
         epoch += 1
+    }
+
+    /// Until the reply is there. What the platform cancels meanwhile is taken back, if it still waits for its turn; a reply comes in any
+    /// case.
+    private func awaitReply(_ channel: Channel) {
+        var door = port?.channel.descriptor.raw ?? -1
+        while true {
+            var polled = [channel.descriptor.raw, door].map { pollfd(fd: $0, events: Int16(POLLIN), revents: 0) }
+            guard poll(&polled, 2, -1) > 0 else { continue }
+            if polled[0].revents != 0 { return }
+            if port?.takeCancellation() == true {
+                try? channel.send(DeviceCalls.Withdraw.number.wire)
+            } else {
+                door = -1
+            }
+        }
     }
 
     /// - Throws: the service's own response code; TPM_RC_RETRY when the service is coming back and the guest has to repeat

@@ -75,6 +75,9 @@ package struct CallStatus: RawRepresentable, Hashable, Sendable, Error {
     /// The chip does not know the session that a call relies on; start another and ask again.
     package static let sessionLost = Self(0x8000_0009)
 
+    /// TPM_RC_CANCELED: the caller took the request back before it was begun.
+    package static let withdrawn = Self(0x909)
+
     /// Whether the status is a TPM response code.
     package var isTPM: Bool { rawValue != 0 && rawValue < 0x1000 }
 }

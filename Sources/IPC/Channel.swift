@@ -5,6 +5,8 @@ import Wire
 
 package final class Channel {
     package let descriptor: Descriptor
+    /// What is done while the answer to a call is awaited; it returns when that is there.
+    package var awaiting: ((Channel) -> Void)?
     // SAFETY: owned, freed in deinit, never handed out. Not initialised: only what a message fills is memory of the process.
     private let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: Frame.largest, alignment: 16)
 
@@ -73,6 +75,7 @@ package final class Channel {
         if C.isNumbered { writer.u64(change) }
         writer.value(request)
         try send(writer.bytes, descriptors: descriptors)
+        awaiting?(self)
         let (bytes, received) = try receive()
         var reader = WireReader(bytes)
         do {

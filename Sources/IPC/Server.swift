@@ -158,11 +158,9 @@ package final class Server<C: Connection> {
         return true
     }
 
-    /// Of a client whose request waits only that it goes away.
     private func waitingFor() -> [pollfd] {
-        let raws = [listener.raw] + watches.map(\.0.raw)
+        let raws = [listener.raw] + watches.map(\.0.raw) + clients.map(\.channel.descriptor.raw)
         return raws.map { pollfd(fd: $0, events: Int16(POLLIN), revents: 0) }
-            + clients.map { pollfd(fd: $0.channel.descriptor.raw, events: $0.request == nil ? Int16(POLLIN) : 0, revents: 0) }
     }
 
     private func drop(_ index: Int) {
@@ -182,7 +180,6 @@ package final class Server<C: Connection> {
             let client = queue.remove(at: index)
             guard let request = client.request else { return }
             client.request = nil
-            polled = []
             let stays = reply(to: request, client)
             turns.served(client.connection)
             if !stays, let index = clients.firstIndex(where: { $0 === client }) { drop(index) }
@@ -199,19 +196,29 @@ package final class Server<C: Connection> {
 
     /// Takes one message, and answers it if it need not wait. False: the connection is over.
     private func serve(_ client: Client) -> Bool {
-        // Somebody who went away does not want the answer any more.
-        guard client.request == nil, let (bytes, _) = try? client.channel.receive(flags: Int32(MSG_DONTWAIT)) else { return false }
-        if let turns, let number = number(of: bytes), turns.waits(number, client.connection) {
+        guard let (bytes, _) = try? client.channel.receive(flags: Int32(MSG_DONTWAIT)) else { return false }
+        guard let turns, let number = number(of: bytes) else { return reply(to: bytes, client) }
+        switch turns.arrival(number, client.connection) {
+        case .withdraws: return withdraw(client)
+        case _ where client.request != nil: return false
+        case .answered: return reply(to: bytes, client)
+        case .waits:
             client.request = bytes
             queue.append(client)
-            polled = []
             return true
         }
-        return reply(to: bytes, client)
     }
 
-    private func reply(to bytes: [UInt8], _ client: Client) -> Bool {
-        let outcome = answer(bytes, client.connection)
+    private func withdraw(_ client: Client) -> Bool {
+        guard client.request != nil else { return true }
+        client.request = nil
+        queue.removeAll { $0 === client }
+        return send(Outcome(.withdrawn), client)
+    }
+
+    private func reply(to bytes: [UInt8], _ client: Client) -> Bool { send(answer(bytes, client.connection), client) }
+
+    private func send(_ outcome: Outcome<C>, _ client: Client) -> Bool {
         var writer = WireWriter(capacity: outcome.body.count + 4)
         writer.u32(outcome.status.rawValue)
         writer.raw(outcome.body)

@@ -7,20 +7,29 @@ package enum Turn: Equatable, Sendable {
     case later(Int32)
 }
 
-/// A service's say in who is served next. One request of each connection waits at most; the others stay in its socket.
+/// What becomes of a message.
+package enum Arrival: Sendable {
+    /// It is answered at once.
+    case answered
+    /// It waits for its turn.
+    case waits
+    /// It takes back the request that waits, if one does: that is answered `withdrawn`. The message itself has no answer.
+    case withdraws
+}
+
+/// A service's say in who is served next. One request of each connection waits; who sends another meanwhile is cut off.
 package struct Turns<C: Connection> {
-    /// Whether a request waits for its turn. The others are answered as they come.
-    package var waits: (_ number: UInt16, _ connection: C) -> Bool
+    package var arrival: (_ number: UInt16, _ connection: C) -> Arrival
     /// - Parameter waiting: at least one; who waits longest stands first.
     package var next: (_ waiting: [C]) -> Turn
     /// The answer is made.
     package var served: (C) -> Void
 
     package init(
-        waits: @escaping (_ number: UInt16, _ connection: C) -> Bool, next: @escaping (_ waiting: [C]) -> Turn,
+        arrival: @escaping (_ number: UInt16, _ connection: C) -> Arrival, next: @escaping (_ waiting: [C]) -> Turn,
         served: @escaping (C) -> Void
     ) {
-        self.waits = waits
+        self.arrival = arrival
         self.next = next
         self.served = served
     }

@@ -185,6 +185,15 @@ package enum DeviceCalls {
         package typealias Reply = Blob
     }
 
+    /// Takes back the call that went before on this channel, as long as it waits for its guest's turn at the chip: that call is answered
+    /// TPM_RC_CANCELED. This one has no answer.
+    package enum Withdraw: Call {
+        package static let number: UInt16 = 31
+        package static let callers: Caller = [.proxy]
+        package typealias Request = Nothing
+        package typealias Reply = Nothing
+    }
+
     /// One step of an HMAC over more data than fits in one call (TPM2_HMAC_Start, SequenceUpdate, SequenceComplete). Between steps
     /// the sequence is in no slot of the chip: the caller keeps its state.
     package enum HMACStep: Call {

@@ -49,6 +49,14 @@ package enum ProxyCalls {
         package typealias Reply = Nothing
     }
 
+    /// The platform cancels the command that is being executed, if any. It has no answer, since the proxy may be busy for long.
+    package enum Cancel: Call {
+        package static let number: UInt16 = 22
+        package static let callers: Caller = [.door]
+        package typealias Request = Nothing
+        package typealias Reply = Nothing
+    }
+
     /// Power goes off.
     package enum PowerOff: Call {
         package static let number: UInt16 = 18

@@ -61,12 +61,19 @@ import Wire
     @Test func makesEveryCallThatIsNotAProxys() throws {
         let own = ProxyMessage.all()
         for (name, channel) in proxy.services {
-            let allowed = Set(own.filter { $0.service == name }.map(\.number))
+            // A proxy may withdraw, and gets no answer to that.
+            let allowed = Set(own.filter { $0.service == name }.map(\.number) + [DeviceCalls.Withdraw.number])
             for number in (UInt16(0)...1023).filter({ !allowed.contains($0) }) + [4096, 0x7FFF, 0x8000, .max] {
                 let status = try answer(number.wire + [UInt8](repeating: 0, count: 40), channel)
                 #expect(status == notPermitted || status == CallStatus.unknownCall.rawValue, "\(name) \(number)")
             }
         }
+        try othersLive()
+    }
+
+    @Test func withdrawsWhatDoesNotWait() throws {
+        for _ in 0..<100 { try proxy.device.send(DeviceCalls.Withdraw.number.wire) }
+        #expect(try proxy.device.call(DeviceCalls.Random.self, 8).bytes.count == 8)
         try othersLive()
     }
 

@@ -31,13 +31,21 @@ final class TPMConnection {
 
     /// Sends bytes and reads so many.
     func exchange(_ bytes: [UInt8], answer count: Int) throws -> [UInt8] {
-        guard send(fd, bytes, bytes.count, Int32(MSG_NOSIGNAL)) == bytes.count else { throw HarnessError("the TPM is gone") }
+        try send(bytes)
         return try read(count)
     }
 
     /// One command, one response, as bytes.
     func transact(_ command: [UInt8]) throws -> [UInt8] {
-        guard send(fd, command, command.count, Int32(MSG_NOSIGNAL)) == command.count else { throw HarnessError("the TPM is gone") }
+        try send(command)
+        return try response()
+    }
+
+    func send(_ command: [UInt8]) throws {
+        guard Glibc.send(fd, command, command.count, Int32(MSG_NOSIGNAL)) == command.count else { throw HarnessError("the TPM is gone") }
+    }
+
+    func response() throws -> [UInt8] {
         var response = try read(10)
         let size = Int(response[2]) << 24 | Int(response[3]) << 16 | Int(response[4]) << 8 | Int(response[5])
         guard size >= 10 && size <= 4096 else { throw HarnessError("a response of \(size) bytes") }
