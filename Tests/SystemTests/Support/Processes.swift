@@ -169,7 +169,10 @@ final class Emulator {
             try FileManager.default.createDirectory(atPath: directory.path + "/bin", withIntermediateDirectories: true)
             if let proxy {
                 // A door takes the proxy that lies beside itself.
-                try FileManager.default.copyItem(atPath: Programs.path("paratpm-guest"), toPath: executable)
+                // A copy cannot be started as long as another thread's fork has it open for writing (ETXTBSY).
+                do { try FileManager.default.linkItem(atPath: Programs.path("paratpm-guest"), toPath: executable) } catch {
+                    try FileManager.default.copyItem(atPath: Programs.path("paratpm-guest"), toPath: executable)
+                }
                 try FileManager.default.createSymbolicLink(
                     atPath: directory.path + "/bin/paratpm-proxy", withDestinationPath: Programs.path(proxy))
             } else {
