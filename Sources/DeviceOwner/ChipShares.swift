@@ -63,8 +63,9 @@ final class ChipShares {
             },
             next: { [self] waiting in
                 chipTime = chip.statistics.nanoseconds
-                queued = Dictionary(waiting.compactMap { $0.guest.map { ($0.id, 1) } }, uniquingKeysWith: +)
-                return fair.next(waiting.compactMap(\.guest).map { ($0.id, share(of: $0.id)) }, at: nanoseconds())
+                let guests = waiting.compactMap { $0.guest?.id }
+                queued = guests.reduce(into: [:]) { $0[$1, default: 0] += 1 }
+                return fair.next(guests.map { ($0, share(of: $0)) }, at: nanoseconds())
             },
             served: { [self] connection in
                 guard let guest = connection.guest else { return }

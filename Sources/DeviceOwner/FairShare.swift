@@ -47,7 +47,7 @@ package struct FairShare: Sendable {
         guard let best = waiting.indices.filter({ pauses[$0] == 0 }).min(by: { meter(waiting[$0].guest) < meter(waiting[$1].guest) })
         else { return .later(Self.milliseconds(pauses.min() ?? 0)) }
         let guest = waiting[best].guest
-        if let favourite = favourite(before: meter(guest), at: now, except: waiting.map(\.guest)) {
+        if let favourite = favourite(before: meter(guest), at: now, except: waiting.map { $0.guest }) {
             reserved = (favourite.guest, now)
             return .later(Self.milliseconds(favourite.pause))
         }

@@ -159,7 +159,7 @@ package final class Server<C: Connection> {
     }
 
     private func waitingFor() -> [pollfd] {
-        let raws = [listener.raw] + watches.map(\.0.raw) + clients.map(\.channel.descriptor.raw)
+        let raws = [listener.raw] + watches.map { $0.0.raw } + clients.map { $0.channel.descriptor.raw }
         return raws.map { pollfd(fd: $0, events: Int16(POLLIN), revents: 0) }
     }
 
@@ -173,7 +173,7 @@ package final class Server<C: Connection> {
     /// Serves whoever's turn it is.
     private func takeTurn() {
         guard let turns else { return }
-        switch turns.next(queue.map(\.connection)) {
+        switch turns.next(queue.map { $0.connection }) {
         case .later(let milliseconds): pause = max(1, milliseconds)
         case .serve(let index):
             pause = 0

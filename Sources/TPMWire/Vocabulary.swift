@@ -32,7 +32,7 @@ package struct Vocabulary: Hashable, Sendable {
         for word in missing { absent |= Self.bit(word) ?? 0 }
     }
 
-    package func has(_ word: Word) -> Bool { absent & (Self.bit(word) ?? 0) == 0 }
+    package func has(_ word: Word) -> Bool { absent == 0 || absent & (Self.bit(word) ?? 0) == 0 }
 
     /// The words whose bits are set.
     package static func words(_ bits: UInt32) -> [Word] { words.indices.filter { bits & 1 << UInt32($0) != 0 }.map { words[$0] } }
@@ -59,7 +59,11 @@ extension WireReader {
     mutating func knows(_ curve: ECCCurve) -> Bool { absent == 0 || knows(Vocabulary.bit(.curve(curve)) ?? 0) }
 
     /// Whether there are RSA keys of this size.
-    mutating func knows(rsaBits: UInt16) -> Bool { Vocabulary.bit(.rsaBits(rsaBits)).map { knows($0) } ?? false }
+    mutating func knows(rsaBits: UInt16) -> Bool {
+        Vocabulary.rsaBits.contains(rsaBits) && (absent == 0 || knows(Vocabulary.bit(.rsaBits(rsaBits)) ?? 0))
+    }
     /// Whether there are AES keys of this size.
-    mutating func knows(aesBits: UInt16) -> Bool { Vocabulary.bit(.aesBits(aesBits)).map { knows($0) } ?? false }
+    mutating func knows(aesBits: UInt16) -> Bool {
+        Vocabulary.aesBits.contains(aesBits) && (absent == 0 || knows(Vocabulary.bit(.aesBits(aesBits)) ?? 0))
+    }
 }

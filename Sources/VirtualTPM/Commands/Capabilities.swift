@@ -37,7 +37,7 @@ struct CapabilityPage {
     init(_ values: [some WireCodable], count: UInt32, size: Int) {
         let room = (Limits.capabilityBuffer - 8) / size
         let taken = values.prefix(min(room, Int(count)))
-        self.init(entries: taken.map(\.wire), moreData: taken.count < values.count)
+        self.init(entries: taken.map { $0.wire }, moreData: taken.count < values.count)
     }
 }
 

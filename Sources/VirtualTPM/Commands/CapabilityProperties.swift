@@ -56,8 +56,8 @@ extension VirtualTPM {
             TaggedProperty(0x126, 248),  // PS_DAY_OF_YEAR
             TaggedProperty(0x127, 2020),  // PS_YEAR
             TaggedProperty(0x128, 128),  // SPLIT_MAX
-            TaggedProperty(0x129, CommandTable.rows.count(where: has)),  // TOTAL_COMMANDS
-            TaggedProperty(0x12A, CommandTable.rows.count(where: has)),  // LIBRARY_COMMANDS
+            TaggedProperty(0x129, rules.commands.count),  // TOTAL_COMMANDS
+            TaggedProperty(0x12A, rules.commands.count),  // LIBRARY_COMMANDS
             TaggedProperty(0x12B, 0),  // VENDOR_COMMANDS
             TaggedProperty(0x12C, Limits.nvBuffer),  // NV_BUFFER_MAX
             TaggedProperty(0x12D, 0),  // MODES: not FIPS 140-2

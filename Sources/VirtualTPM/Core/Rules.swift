@@ -22,6 +22,9 @@ package struct CommandSet: Hashable, Sendable {
         return (isUpper ? words.1 : words.0) & bit != 0
     }
 
+    /// How many commands of the table it has.
+    package var count: Int { (words.0 & Self.all.words.0).nonzeroBitCount + (words.1 & Self.all.words.1).nonzeroBitCount }
+
     private static func place(_ code: TPMCommandCode) -> (isUpper: Bool, bit: UInt64)? {
         let index = code.rawValue &- first
         return index < 128 ? (index >= 64, 1 << UInt64(index & 63)) : nil
