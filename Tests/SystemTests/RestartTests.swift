@@ -7,8 +7,10 @@ import Wire
 
 /// A guest's client that repeats what it is told to repeat.
 private final class Persistent {
-    /// A service that is killed quickly and often comes back after pauses, which a few tries outlast.
-    private static let triesMax = 20
+    /// A service that is killed quickly and often comes back after pauses, and on a busy machine later still.
+    private static let triesMax = 200
+    /// Between two tries, in microseconds, as a client's driver would wait.
+    private static let pause: UInt32 = 20_000
     let connection: TPMConnection
 
     init(_ connection: TPMConnection) { self.connection = connection }
@@ -18,6 +20,7 @@ private final class Persistent {
         for _ in 0..<Self.triesMax {
             let response = try command()
             if response.code != .retry { return response }
+            usleep(Self.pause)
         }
         throw HarnessError("TPM_RC_RETRY for ever")
     }
@@ -31,7 +34,9 @@ private final class Persistent {
     /// A session, whose StartAuthSession may be told to repeat.
     func session(_ make: () throws -> ClientSession) throws -> ClientSession {
         for _ in 0..<Self.triesMax {
-            do { return try make() } catch let error as HarnessError where error.description == "StartAuthSession: 922" {}
+            do { return try make() } catch let error as HarnessError where error.description == "StartAuthSession: 922" {
+                usleep(Self.pause)
+            }
         }
         throw HarnessError("TPM_RC_RETRY for ever")
     }
