@@ -1,6 +1,7 @@
 // The chip as one careful caller sees it: connected when needed, retried within bounds, every response checked.
 import ChipClient
 import Glibc
+import IPC
 import SystemMap
 import TPMCrypto
 import TPMWire

@@ -2,6 +2,7 @@
 import CSystem
 import CTSS2
 import Glibc
+import IPC
 
 final class TCTITransport: Transport {
     private let context: OpaquePointer

@@ -81,15 +81,6 @@ func responseSize(_ bytes: ArraySlice<UInt8>) throws(ChipError) -> Int? {
     return Int(header.size)
 }
 
-/// Milliseconds of a clock that only runs forward.
-func milliseconds() -> Int { nanoseconds() / 1_000_000 }
-
-func nanoseconds() -> Int {
-    var now = timespec()
-    clock_gettime(CLOCK_MONOTONIC, &now)
-    return now.tv_sec * 1_000_000_000 + now.tv_nsec
-}
-
 /// Waits for an event on a descriptor until `deadline` (of `milliseconds()`).
 func wait(_ descriptor: Int32, for events: Int32, until deadline: Int) throws(ChipError) {
     while true {

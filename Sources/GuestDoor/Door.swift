@@ -157,11 +157,7 @@ final class Door {
         return due.min().map { Int32(clamping: max(0, $0 - now)) } ?? -1
     }
 
-    private var now: Int {
-        var time = timespec()
-        clock_gettime(CLOCK_MONOTONIC, &time)
-        return time.tv_sec * 1000 + time.tv_nsec / 1_000_000
-    }
+    private var now: Int { milliseconds() }
 
     // MARK: The control channel
 

@@ -54,7 +54,9 @@ final class ServiceLink {
     private func awaitReply(_ channel: Channel) {
         var door = port?.channel.descriptor.raw ?? -1
         while true {
-            var polled = [channel.descriptor.raw, door].map { pollfd(fd: $0, events: Int16(POLLIN), revents: 0) }
+            var polled = [
+                pollfd(fd: channel.descriptor.raw, events: Int16(POLLIN), revents: 0), pollfd(fd: door, events: Int16(POLLIN), revents: 0),
+            ]
             guard poll(&polled, 2, -1) > 0 else { continue }
             if polled[0].revents != 0 { return }
             if port?.takeCancellation() == true {

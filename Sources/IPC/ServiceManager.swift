@@ -42,9 +42,7 @@ package final class ServiceManager: Sendable {
 
     /// The configuration is being read again; `ready` says that the service is back at work.
     package func reloading() {
-        var now = timespec()
-        clock_gettime(CLOCK_MONOTONIC, &now)
-        say("RELOADING=1\nMONOTONIC_USEC=\(now.tv_sec * 1_000_000 + now.tv_nsec / 1000)")
+        say("RELOADING=1\nMONOTONIC_USEC=\(nanoseconds() / 1000)")
     }
 
     /// One line for `systemctl status`.

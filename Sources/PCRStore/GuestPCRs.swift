@@ -42,7 +42,8 @@ package final class GuestPCRs {
         guard ftruncate(raw, off_t(VPCRPage.size)) == 0, let page = VPCRPage(readable, writable: true), csystem_seal(raw) == 0 else {
             return nil
         }
-        let madeAt = nanoseconds()
+        // Of a clock that runs as long as memory files live.
+        let madeAt = UInt64(nanoseconds())
         self.id = id
         self.state = state
         self.page = page
@@ -75,11 +76,4 @@ package final class GuestPCRs {
     }
 
     func forget() { isForgotten = true }
-}
-
-/// Of a clock that goes forward as long as the machine runs, and memory files live.
-private func nanoseconds() -> UInt64 {
-    var time = timespec()
-    clock_gettime(CLOCK_MONOTONIC, &time)
-    return UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec)
 }

@@ -213,9 +213,3 @@ package final class PCRServer {
         return [("started", values.started ? "yes" : "no")] + numbers + (guest.door.map { [("door", String($0))] } ?? [])
     }
 }
-
-private func milliseconds() -> Int {
-    var time = timespec()
-    clock_gettime(CLOCK_MONOTONIC, &time)
-    return time.tv_sec * 1000 + time.tv_nsec / 1_000_000
-}

@@ -130,12 +130,6 @@ package final class DeepQuotes {
     private func note(_ why: String, _ guest: KnownGuest) {
         refusals.log(.warning, .policy, .deepQuoteRefused, guest: guest.name, [("why", why)])
     }
-
-    private func milliseconds() -> Int {
-        var time = timespec()
-        clock_gettime(CLOCK_MONOTONIC, &time)
-        return time.tv_sec * 1000 + time.tv_nsec / 1_000_000
-    }
 }
 
 /// paratpm-policy's way to the host's keys and PCRs.

@@ -112,15 +112,8 @@ struct Snapshot {
         return min(100, busy / 10_000 / max(1, process.age))
     }
 
-    private let moment = microseconds()
+    private let moment = nanoseconds() / 1000
 
     /// Microseconds between this snapshot and a later one
     private func age(at later: Snapshot) -> Int { later.moment - moment }
-}
-
-/// Of a clock that only runs forward.
-private func microseconds() -> Int {
-    var time = timespec()
-    clock_gettime(CLOCK_MONOTONIC, &time)
-    return time.tv_sec * 1_000_000 + time.tv_nsec / 1000
 }

@@ -214,11 +214,7 @@ final class Supervisor {
 }
 
 /// Milliseconds of the monotonic clock.
-private func now() -> Int64 {
-    var time = timespec()
-    clock_gettime(CLOCK_MONOTONIC, &time)
-    return Int64(time.tv_sec) * 1000 + Int64(time.tv_nsec) / 1_000_000
-}
+private func now() -> Int64 { Int64(milliseconds()) }
 
 /// Whether a stream socket takes a connection and answers, within a second.
 private func answers(_ path: String, _ request: [UInt8]) -> Bool {
