@@ -83,7 +83,7 @@ final class GuestRoots {
         guard try record(guest) == nil else { return }
         let record = try make(guest)
         do throws(Failure) {
-            try Files.makeDirectory(instance.deviceDirectory + "/guests", mode: 0o700)
+            try Files.makeDirectory(instance.guestRecords, mode: 0o700)
             try Files.write(instance.guestRecord(guest), record.wire, mode: 0o600, replacing: false)
         } catch { throw .refused(error.message) }
         records[guest] = record

@@ -13,7 +13,7 @@ package protocol VPCRSource: AnyObject {
     func read(_ guest: GuestID, _ selections: [PCRSelection]) throws(CallStatus) -> PCRReading
 }
 
-package final class Gatekeeper {
+package struct Gatekeeper {
     let keys: GateKeys
     let twins: any GatedTwins
     let vpcrs: any VPCRSource

@@ -13,23 +13,20 @@ package final class PolicyServer {
     package typealias Connection = ServiceConnection<PolicyPage?>
 
     private let instance: Instance
-    private let gate: Gate
-    private var keys: GateKeys { gate.keys }
+    private let gate: HostGate
     private let vpcrs: VPCRReader
     private let deepQuotes: DeepQuotes
     private let book: PolicyBook
-    private let gatekeeper: Gatekeeper
     /// Proxies' calls so far
     private var requests = 0
     private var pages: [(guest: GuestName, page: PolicyPage)] = []
 
-    package init(_ instance: Instance, _ gate: Gate, policy: PolicyBook = PolicyBook()) {
+    package init(_ instance: Instance, _ gate: HostGate, policy: PolicyBook = PolicyBook()) {
         self.instance = instance
         book = policy
         self.gate = gate
         vpcrs = VPCRReader(instance)
         deepQuotes = DeepQuotes(instance, vpcrs) { HostRule(policy.policy(of: $0.name)) }
-        gatekeeper = Gatekeeper(keys: gate.keys, twins: gate.chip, vpcrs: vpcrs, clock: hostMilliseconds)
         policy.changed = { [unowned self] _ in
             for (guest, page) in pages { page.write(policy.policy(of: guest), of: guest) }
         }
@@ -41,7 +38,7 @@ package final class PolicyServer {
                 book.route(announce: announce),
                 proxyChannelRoute { [self] (guest, _) throws(CallStatus) in try openPage(guest.name) },
                 .on(PolicyCalls.Start.self) { [self] (request, proxy: Connection) throws(CallStatus) in
-                    Blob(seal(try start(request), for: try guest(of: proxy).id))
+                    Blob(try start(request, for: try guest(of: proxy).id))
                 },
                 .on(PolicyCalls.Step.self) { [self] (request, proxy: Connection) throws(CallStatus) in
                     try step(request, of: try guest(of: proxy).id)
@@ -62,9 +59,15 @@ package final class PolicyServer {
                 .on(GateSealCalls.Seal.self) { [self] (request, _: Connection) throws(CallStatus) in
                     Blob(try gate.sealed(under: request.selection).wire)
                 },
+                .on(GateSealCalls.Open.self) { [self] (record, _: Connection) throws(CallStatus) in
+                    try gate.open(record.bytes)
+                },
             ] + gateRoutes + [
                 .on(StatusCall.self) { [self] (_, _: Connection) in
-                    StatusReport([("sessions", "kept by the guests' proxies"), ("requests", String(requests))])
+                    StatusReport([
+                        ("gate", gate.gate == nil ? GateSealCalls.noSecret : "open"), ("sessions", "kept by the guests' proxies"),
+                        ("requests", String(requests)),
+                    ])
                 },
             ],
             welcome: { Connection($0, state: nil) },
@@ -94,42 +97,50 @@ package final class PolicyServer {
     private var gateRoutes: [Route<Connection>] {
         [
             .on(GateCalls.Create.self) { [self] (request, proxy: Connection) throws(CallStatus) in
-                try gatekeeper.create(request, for: try guest(of: proxy).id)
+                try gatekeeper().create(request, for: try guest(of: proxy).id)
             },
             .on(GateCalls.Import.self) { [self] (request, proxy: Connection) throws(CallStatus) in
-                try gatekeeper.importTwin(request, for: try guest(of: proxy).id)
+                try gatekeeper().importTwin(request, for: try guest(of: proxy).id)
             },
             .on(GateCalls.Use.self) { [self] (request, proxy: Connection) throws(CallStatus) in
-                Blob(try gatekeeper.use(request, of: try guest(of: proxy).id))
+                Blob(try gatekeeper().use(request, of: try guest(of: proxy).id))
             },
             .on(GateCalls.RecoverSalt.self) { [self] (request, proxy: Connection) throws(CallStatus) in
-                Blob(try gatekeeper.recoverSalt(request, of: try guest(of: proxy).id))
+                Blob(try gatekeeper().recoverSalt(request, of: try guest(of: proxy).id))
             },
             .on(GateCalls.VerifyMAC.self) { [self] (request, proxy: Connection) throws(CallStatus) in
-                try gatekeeper.verifyMAC(request, of: try guest(of: proxy).id)
+                try gatekeeper().verifyMAC(request, of: try guest(of: proxy).id)
                 return Nothing()
             },
             .on(GateCalls.Activate.self) { [self] (request, proxy: Connection) throws(CallStatus) in
-                Blob(try gatekeeper.activate(request, of: try guest(of: proxy).id))
+                Blob(try gatekeeper().activate(request, of: try guest(of: proxy).id))
             },
             .on(HashCalls.Step.self) { [self] (request, proxy: Connection) throws(CallStatus) in
-                try gatekeeper.hash(request, of: try guest(of: proxy).id)
+                try gatekeeper().hash(request, of: try guest(of: proxy).id)
             },
             .on(HashCalls.Check.self) { [self] (request, proxy: Connection) throws(CallStatus) in
-                try gatekeeper.checkHash(request, of: try guest(of: proxy).id)
+                try gatekeeper().checkHash(request, of: try guest(of: proxy).id)
                 return Nothing()
             },
         ]
     }
 
-    private func start(_ request: PolicyCalls.Start.Request) throws(CallStatus) -> PolicyState {
+    private func gatekeeper() throws(CallStatus) -> Gatekeeper {
+        let gate = try gate.opened()
+        return Gatekeeper(keys: gate.keys, twins: gate.chip, vpcrs: vpcrs, clock: hostMilliseconds)
+    }
+
+    private func start(_ request: PolicyCalls.Start.Request, for guest: GuestID) throws(CallStatus) -> [UInt8] {
+        let keys = try gate.opened().keys
         guard let time = GuestTime(epoch: request.epoch, now: hostMilliseconds()),
             let nonces = SessionNonces(size: request.nonceSize, hash: request.hash)
         else { throw .malformed }
-        return PolicyState(hash: request.hash, isTrial: request.trial, startTime: time, nonces: nonces)
+        let state = PolicyState(hash: request.hash, isTrial: request.trial, startTime: time, nonces: nonces)
+        return PolicyToken.seal(state, key: keys.token, guest: guest)
     }
 
     private func step(_ request: PolicyCalls.Step.Request, of guest: GuestID) throws(CallStatus) -> PolicyCalls.Step.Reply {
+        let keys = try gate.opened().keys
         guard var state = PolicyToken.open(request.token, key: keys.token, guest: guest) else { throw .notPermitted }
         guard let time = GuestTime(epoch: request.moment.epoch, now: hostMilliseconds()) else { throw .malformed }
         let needed = state.pcrsNeeded(for: request.step)
@@ -140,19 +151,16 @@ package final class PolicyServer {
         } catch {
             throw CallStatus(rawValue: error.rawValue)
         }
-        return PolicyCalls.Step.Reply(token: seal(state, for: guest), timeout: given?.timeout ?? [], ticket: given?.ticket)
+        return PolicyCalls.Step.Reply(token: PolicyToken.seal(state, key: keys.token, guest: guest), timeout: given?.timeout ?? [], ticket: given?.ticket)
     }
 
     private func verify(_ request: PolicyCalls.Verify.Request, of guest: GuestID) throws(CallStatus) -> Ticket {
+        let keys = try gate.opened().keys
         do throws(TPMRC) {
             try request.key.check(request.evidence) { _ in request.digest }
         } catch {
             throw CallStatus(rawValue: error.rawValue)
         }
         return keys.mint(guest).verified(request.hierarchy, digest: request.digest, keyName: request.key.name)
-    }
-
-    private func seal(_ state: PolicyState, for guest: GuestID) -> [UInt8] {
-        PolicyToken.seal(state, key: keys.token, guest: guest)
     }
 }

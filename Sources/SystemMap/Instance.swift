@@ -42,9 +42,10 @@ package struct Instance: Sendable {
     /// What paratpm-device keeps: the host's record, and one for each guest.
     package var deviceDirectory: String { stateDirectory + "/device" }
     package var hostRecord: String { deviceDirectory + "/host" }
-    package func guestRecord(_ guest: GuestID) -> String { "\(deviceDirectory)/guests/\(guest.hex)" }
+    package var guestRecords: String { deviceDirectory + "/guests" }
+    package func guestRecord(_ guest: GuestID) -> String { "\(guestRecords)/\(guest.hex)" }
 
-    /// What paratpm-policy keeps: the gate secret, sealed by the chip.
+    /// What is kept for paratpm-policy: the gate secret, sealed by the chip.
     package var policyDirectory: String { stateDirectory + "/policy" }
     package var gateRecord: String { policyDirectory + "/gate" }
 

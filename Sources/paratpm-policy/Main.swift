@@ -8,7 +8,7 @@ import PolicyChecker
             profile: { .policy($0.instance) }
         ) { (arguments) throws(Failure) in
             let policy = try PolicyBook(arguments.instance, manager: arguments.manager)
-            return PolicyServer(arguments.instance, try Gate.acquire(arguments.instance), policy: policy).service
+            return PolicyServer(arguments.instance, try HostGate.acquire(arguments.instance), policy: policy).service
         }
     }
 }

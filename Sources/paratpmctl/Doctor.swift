@@ -94,7 +94,7 @@ struct Examination {
     }
 
     var findings: [Finding] {
-        kernel + programs + chip + running + (instance.isSystem ? units : []) + files + policy + known + leftovers
+        kernel + programs + chip + running + gate + (instance.isSystem ? units : []) + files + policy + known + leftovers
     }
 
     private var running: [Finding] {
@@ -104,6 +104,13 @@ struct Examination {
             guard let problem = service.problem else { return .good(.services, "\(name) answers") }
             return .problem(.services, "\(name): \(problem)", mend: "\(start); what it said: paratpmctl log --all")
         }
+    }
+
+    private var gate: [Finding] {
+        guard services.contains(where: { $0.lines.contains { $0.key == "gate" && $0.value == GateSealCalls.noSecret } }) else { return [] }
+        return [.problem(
+            .services, "paratpm-policy has no gate secret: guests have no policy sessions, and no keys that need them",
+            mend: "run paratpmctl host init; if the host had one, restore \(instance.gateRecord) from a backup first")]
     }
 
     private var known: [Finding] {

@@ -41,6 +41,9 @@ extension Guest {
             }
             try add(instance, uid: try GuestUser.make(name))
             if GuestUnits.areManaged && !noStart { try GuestUnits.enable(name) }
+            if access(instance.gateRecord, F_OK) != 0 {
+                log(.warning, .control, "the host has no gate secret: until paratpmctl host init its guests have no policy sessions")
+            }
         }
 
         private func add(_ instance: Instance, uid: uid_t?) throws(Failure) {

@@ -15,31 +15,6 @@ struct Host: ParsableCommand {
         abstract: "Make, show and check the host's identity.",
         subcommands: [Initialize.self, Show.self, Enrol.self, Verify.self, Activate.self, PCRs.self, Certificate.self, Revocations.self, AuthorizeUpdate.self, SealGate.self])
 
-    struct Initialize: ParsableCommand {
-        static let configuration = CommandConfiguration(
-            commandName: "init",
-            abstract: "Make the host's attestation key and certificate key in the chip.",
-            discussion: "Nothing but the host root stays in the chip. What is there already stays as it is.")
-
-        @OptionGroup var options: InstanceOptions
-        @Option(help: ArgumentHelp("The auth of the chip's endorsement hierarchy, where it has one.", valueName: "file"))
-        var endorsementAuthFile: String?
-        @Flag(help: "Print JSON.")
-        var json = false
-
-        func run() throws {
-            _ = try options.instance.ask(.device, HostCalls.Initialize.self, Blob(try readAuth(endorsementAuthFile)))
-            let evidence = try options.instance.evidence()
-            if json {
-                return print(JSON.object([
-                    ("endorsement-key", .string(evidence.endorsementKeyName)), ("evidence", .string(hexadecimal(evidence.id))),
-                ]))
-            }
-            print("endorsement key: \(evidence.endorsementKeyName)")
-            print("evidence: \(hexadecimal(evidence.id))")
-        }
-    }
-
     struct Show: ParsableCommand {
         static let configuration = CommandConfiguration(commandName: "status", abstract: "Show the host's identity.")
 

@@ -11,7 +11,8 @@ struct Run: ParsableCommand {
         abstract: "Run the broker in the foreground until SIGTERM or SIGINT.",
         discussion: """
             Makes the instance's directories, starts the simulated chip (unless --chip names another), paratpm-device, \
-            paratpm-pcr and paratpm-policy, prints "ready" when all of them answer, and starts again what dies.
+            paratpm-pcr and paratpm-policy, makes the gate secret where there are no guests' keys yet (as paratpmctl host init does), \
+            prints "ready" when all of them answer, and starts again what dies.
             """)
 
     @OptionGroup var options: InstanceOptions
@@ -45,11 +46,19 @@ struct Run: ParsableCommand {
         }
         for program in programs where !supervisor.stopping { try supervisor.start(program) }
         if !supervisor.stopping {
+            try makeGateSecret(instance)
             print("ready")
             fflush(nil)
             manager.ready()
         }
         try supervisor.supervise()
+    }
+
+    /// `host init` for the gate, where nothing can have been gated yet. Elsewhere a missing record was lost, and is the administrator's concern.
+    private func makeGateSecret(_ instance: Instance) throws(Failure) {
+        guard access(instance.gateRecord, F_OK) != 0, try Files.list(instance.guestRecords).isEmpty else { return }
+        _ = try instance.initializeGate()
+        SystemMap.log(.notice, .control, "first start: had the gate secret made, as paratpmctl host init does")
     }
 
     /// In the order in which they are started: each needs only those before it.

@@ -26,11 +26,11 @@ extension Host {
 
         func run() throws {
             let instance = options.instance
-            let record = try instance.ask(.policy, GateSealCalls.Seal.self, .init(selection: pcrs?.selections ?? [])).bytes
             var status = stat()
             guard lstat(instance.gateRecord, &status) == 0 else {
-                throw Failure(.noInput, "\(instance.gateRecord) is missing: is this the instance that the services run in?")
+                throw Failure(.noInput, "\(instance.gateRecord) is missing: paratpmctl host init makes it, if this is the instance that the services run in")
             }
+            let record = try instance.ask(.policy, GateSealCalls.Seal.self, .init(selection: pcrs?.selections ?? [])).bytes
             try Files.write(instance.gateRecord, record, mode: 0o600, replacing: true, owner: status.st_uid)
         }
     }

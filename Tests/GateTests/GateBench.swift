@@ -3,7 +3,6 @@ import ChipClient
 import GuestIdentity
 import IPC
 import PCRStore
-import PolicyChecker
 import RunningService
 import SystemMap
 import TPMCrypto
@@ -11,6 +10,7 @@ import TPMWire
 import Wire
 
 @testable import DeviceOwner
+@testable import PolicyChecker
 
 final class GateBench {
     let directory: TemporaryInstance
@@ -45,10 +45,18 @@ final class GateBench {
             parameters: WireWriter.bytes { $0.list([TaggedDigest(.sha1, digest(.sha1, [1]))]) }))
     }
 
+    /// As `paratpmctl host init` does
+    private func initialize(_ gate: HostGate) throws {
+        let record = try gate.sealed(under: []).wire
+        try Files.write(directory.instance.gateRecord, record, mode: 0o600, replacing: false)
+        _ = try gate.open(record)
+    }
+
     func startPolicy() throws {
         policy?.stop()
         let instance = directory.instance
-        let gate = try Gate.acquire(instance)
+        let gate = try HostGate.acquire(instance)
+        if gate.gate == nil { try initialize(gate) }
         policy = try RunningService(.policy, in: directory) { PolicyServer(instance, gate).service }
     }
 }

@@ -24,8 +24,8 @@ private let start = PolicyCalls.Start.Request(hash: .sha256, trial: false, epoch
 
     @Test func theSecretIsTheSameAtEachStartAndInNoFile() throws {
         let bench = try GateBench()
-        let first = try Gate.acquire(bench.directory.instance)
-        let second = try Gate.acquire(bench.directory.instance)
+        let first = try HostGate.acquire(bench.directory.instance).opened()
+        let second = try HostGate.acquire(bench.directory.instance).opened()
         #expect(first.keys.token == second.keys.token)
         let record = try #require(try Files.read(bench.directory.instance.gateRecord, max: 4096))
         #expect((try? GateRecord(wire: record)) != nil)
@@ -33,7 +33,7 @@ private let start = PolicyCalls.Start.Request(hash: .sha256, trial: false, epoch
 
     @Test func aChipThatLostItsSessionsGetsANewOne() throws {
         let bench = try GateBench()
-        let gate = try Gate.acquire(bench.directory.instance)
+        let gate = try HostGate.acquire(bench.directory.instance).opened()
         let record = try GateRecord(wire: try #require(try Files.read(bench.directory.instance.gateRecord, max: 4096)))
         let command = GateCommand(
             code: .unseal, target: .gateSecret(record.area, record.wrapped), name: record.area.name, attributes: .encrypt)
@@ -49,7 +49,7 @@ private let start = PolicyCalls.Start.Request(hash: .sha256, trial: false, epoch
         let bench = try GateBench()
         let path = bench.directory.instance.gateRecord
         try Files.write(path, [1, 2, 3], mode: 0o600, replacing: true)
-        #expect(throws: Failure.self) { try Gate.acquire(bench.directory.instance) }
+        #expect(throws: Failure.self) { try HostGate.acquire(bench.directory.instance) }
         #expect(try Files.read(path, max: 4096) == [1, 2, 3])
     }
 
@@ -63,6 +63,7 @@ private let start = PolicyCalls.Start.Request(hash: .sha256, trial: false, epoch
 
         let seal = GateSealCalls.Seal.Request(selection: selection)
         #expect(throws: IPCError.status(.notPermitted)) { try guest.policy.call(GateSealCalls.Seal.self, seal) }
+        #expect(throws: IPCError.status(.notPermitted)) { try guest.policy.call(GateSealCalls.Open.self, Blob(former)) }
         let record = try bench.directory.connect(.policy).call(GateSealCalls.Seal.self, seal).bytes
         #expect(try GateRecord(wire: record).area.attributes.isDisjoint(with: .userWithAuth))
         try Files.write(instance.gateRecord, record, mode: 0o600, replacing: true)
@@ -72,12 +73,27 @@ private let start = PolicyCalls.Start.Request(hash: .sha256, trial: false, epoch
         #expect(try guest.use(object, .unseal, token: try guest.pcrSession()) == [1, 2, 3])
 
         try bench.extendChip(16)
-        #expect { try Gate.acquire(instance) } throws: { ($0 as? Failure)?.message.contains("sha256:0,7+sha1:16") == true }
+        #expect { try HostGate.acquire(instance) } throws: { ($0 as? Failure)?.message.contains("sha256:0,7+sha1:16") == true }
         // The former record opens however the host booted; and twice the same bank is no selection.
         try Files.write(instance.gateRecord, former, mode: 0o600, replacing: true)
-        #expect(try Gate.acquire(instance).keys.token == Gate.acquire(instance).keys.token)
+        #expect(try HostGate.acquire(instance).opened().keys.token == HostGate.acquire(instance).opened().keys.token)
         let twice = GateSealCalls.Seal.Request(selection: selection + selection)
         #expect(throws: IPCError.status(.malformed)) { try bench.directory.connect(.policy).call(GateSealCalls.Seal.self, twice) }
+    }
+
+    /// Seal alone puts nothing into use, and no record replaces the secret in use.
+    @Test func aRecordOfAnotherSecretIsNotTaken() throws {
+        let bench = try GateBench()
+        let instance = bench.directory.instance
+        let other = HostGate(instance, boot: [], nil)
+        let record = try other.sealed(under: []).wire
+        #expect(throws: CallStatus(.disabled)) { try other.opened() }
+        let policy = try bench.directory.connect(.policy)
+        #expect(throws: IPCError.status(.notPermitted)) { try policy.call(GateSealCalls.Open.self, Blob(record)) }
+        #expect(throws: IPCError.status(.malformed)) { try policy.call(GateSealCalls.Open.self, Blob([1, 2, 3])) }
+        let own = try #require(try Files.read(instance.gateRecord, max: 4096))
+        let reply = try policy.call(GateSealCalls.Open.self, Blob(own))
+        #expect(!reply.isNew && reply.selection.isEmpty)
     }
 
     @Test func anotherHostRootIsRefused() throws {
@@ -86,7 +102,7 @@ private let start = PolicyCalls.Start.Request(hash: .sha256, trial: false, epoch
         let record = try GateRecord(wire: try #require(try Files.read(path, max: 4096)))
         let foreign = GateRecord(rootName: record.rootName.reversed(), selection: [], area: record.area, wrapped: record.wrapped)
         try Files.write(path, foreign.wire, mode: 0o600, replacing: true)
-        #expect(throws: Failure.self) { try Gate.acquire(bench.directory.instance) }
+        #expect(throws: Failure.self) { try HostGate.acquire(bench.directory.instance) }
     }
 
     @Test func onlyThePolicyCheckerHasSomethingCarried() throws {

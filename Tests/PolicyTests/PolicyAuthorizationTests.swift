@@ -200,7 +200,7 @@ private func code(_ state: inout PolicyState, _ step: PolicyStep, _ at: GuestTim
         let directory = try TemporaryInstance()
         let instance = directory.instance
         let gate = Gate(keys: gateKeys, chip: GateChip(instance, rootName: []))
-        let service = try RunningService(.policy, in: directory) { PolicyServer(instance, gate).service }
+        let service = try RunningService(.policy, in: directory) { PolicyServer(instance, HostGate(instance, boot: [], gate)).service }
         defer { service.stop() }
         let guest = try directory.addGuest("one")
         let proxy = try guest.proxy(.policy).channel

@@ -31,7 +31,7 @@ private final class House {
     func startPolicy() throws {
         let instance = directory.instance
         let gate = Gate(keys: gateKeys, chip: GateChip(instance, rootName: []))
-        policy = try RunningService(.policy, in: directory) { PolicyServer(instance, gate).service }
+        policy = try RunningService(.policy, in: directory) { PolicyServer(instance, HostGate(instance, boot: [], gate)).service }
     }
 
     /// A proxy's connection to paratpm-pcr, with power and Startup behind it.

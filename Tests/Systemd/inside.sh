@@ -36,7 +36,7 @@ done
 [ "${times[0]}" -le "${times[1]}" ] || fail "paratpm-policy was ready before paratpm-device"
 paratpmctl status
 
-step "two guests"
+step "two guests, on a host that is not initialized yet"
 paratpmctl guest add alice
 paratpmctl guest add bob
 paratpmctl guest list
@@ -51,6 +51,17 @@ for guest in alice bob; do
 done
 pcr() { tpm "$1" tpm2_pcrread sha256:16; }
 [ "$(pcr alice)" != "$(pcr bob)" ] || fail "two guests, one PCR"
+
+step "the gate secret is made at host init, with the guests running"
+without=$(tpm alice tpm2_startauthsession --policy-session -S /tmp/session.ctx 2>&1) && fail "a policy session without a gate secret"
+grep -qi "0x120" <<<"$without" || fail "not TPM_RC_DISABLED: $without"
+paratpmctl status | grep "gate: no secret yet: run paratpmctl host init" || fail "status does not say that the gate secret is missing"
+{ paratpmctl doctor || true; } | grep "run paratpmctl host init" || fail "the doctor does not say that the gate secret is missing"
+paratpmctl host init
+[ "$(stat -c '%U %a' /var/lib/paratpm/policy/gate)" = "paratpm-policy 600" ] || fail "the record is not paratpm-policy's"
+paratpmctl host init | grep "nothing was changed" || fail "host init changed something"
+tpm alice tpm2_startauthsession --policy-session -S /tmp/session.ctx
+tpm alice tpm2_flushcontext /tmp/session.ctx
 
 step "users"
 users=()

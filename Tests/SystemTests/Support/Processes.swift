@@ -156,15 +156,20 @@ final class Emulator {
     private let flags: String
     private let state: String
 
+    /// - Parameter broker: nil runs stock swtpm.
+    convenience init(_ broker: Broker?, flags: String = "not-need-init,startup-clear", state: String? = nil, proxy: String? = nil) throws {
+        try self.init(in: broker?.directory.path, flags: flags, state: state, proxy: proxy)
+    }
+
     /// - Parameters:
-    ///   - broker: nil runs stock swtpm.
+    ///   - instance: the directory of the instance whose guest this is; nil runs stock swtpm.
     ///   - state: where the TPM's state is; nil: in a directory of its own.
     ///   - proxy: the program that the door takes for its proxy; nil: the proxy.
-    init(_ broker: Broker?, flags: String = "not-need-init,startup-clear", state: String? = nil, proxy: String? = nil) throws {
+    init(in instance: String?, flags: String = "not-need-init,startup-clear", state: String? = nil, proxy: String? = nil) throws {
         directory = try TemporaryDirectory()
         self.flags = flags
         self.state = state ?? directory.path + "/state"
-        if let broker {
+        if let instance {
             executable = directory.path + "/bin/swtpm"
             try FileManager.default.createDirectory(atPath: directory.path + "/bin", withIntermediateDirectories: true)
             if let proxy {
@@ -178,7 +183,7 @@ final class Emulator {
             } else {
                 try FileManager.default.createSymbolicLink(atPath: executable, withDestinationPath: Programs.path("paratpm-guest"))
             }
-            environment = ["PARATPM_DIR": broker.directory.path]
+            environment = ["PARATPM_DIR": instance]
         } else {
             executable = Programs.stockSwtpm
             environment = [:]
