@@ -19,7 +19,7 @@ claim() {
 same() { [ -n "$1" ] && [ "$1" = "$2" ]; }
 differ() { [ -n "$1" ] && [ -n "$2" ] && [ "$1" != "$2" ]; }
 
-one_handle() { [[ $1 =~ ^persistent\ handle\ 0x[0-9A-Fa-f]+$ ]]; }
+one_handle() { [[ $1 =~ ^persistent\ handle\ 0x[0-9A-Fa-f]+,\ name\ [0-9a-f]+$ ]]; }
 
 # value KEY ANSWER: the value in an answer's line KEY=value
 value() { sed -n "s/^$1=//p" <<<"$2"; }
@@ -46,25 +46,38 @@ free_port() {
   echo $port
 }
 
-# chip_facts STATE [startup]: what a copy of the chip shows that a host's owner cares for, one fact a line.
-chip_facts() {
-  local copy=$work/chip-copy port
+# with_chip STATE FLAGS COMMAND…: runs a command whose tpm2-tools talk to a TPM with this state.
+with_chip() {
+  local port
   port=$(free_port)
-  rm -rf "$copy"
-  cp -r "$1" "$copy"
-  swtpm socket --tpm2 --server "type=tcp,port=$port" --ctrl "type=tcp,port=$((port + 1))" --tpmstate "dir=$copy" \
-    --flags "not-need-init${2:+,startup-clear}" &
+  swtpm socket --tpm2 --server "type=tcp,port=$port" --ctrl "type=tcp,port=$((port + 1))" --tpmstate "dir=$1" --flags "$2" &
   local chip=$!
   wait_for 60 answers $((port + 1)) || die "the chip's copy does not start"
-  (
-    export TPM2TOOLS_TCTI=swtpm:host=127.0.0.1,port=$port
-    tpm2_getcap handles-persistent | sed 's/^- /persistent handle /'
-    tpm2_getcap handles-nv-index | sed 's/^- /NV index /'
-    tpm2_getcap properties-variable | grep -E 'LOCKOUT|MAX_AUTH|NV_COUNTERS|AuthSet|disableClear|inLockout|Enable|AUDIT' | sed 's/^ */property /; s/  */ /g'
-    tpm2_pcrread | sed 's/^ *\(sha[0-9]*\):/\1/; s/^ */PCR /; s/  */ /g'
-  )
+  TPM2TOOLS_TCTI=swtpm:host=127.0.0.1,port=$port "${@:3}"
   kill $chip
   wait $chip || true
+}
+
+# chip_facts STATE [startup]: what a copy of the chip shows that a host's owner cares for, one fact a line.
+chip_facts() {
+  local copy=$work/chip-copy
+  rm -rf "$copy"
+  cp -r "$1" "$copy"
+  with_chip "$copy" "not-need-init${2:+,startup-clear}" list_facts
+}
+
+list_facts() {
+  local handle
+  # Reading a persistent key's Name takes a place, and the broker's keys may be in all three of them.
+  tpm2_flushcontext -t
+  for handle in $(tpm2_getcap handles-persistent | sed 's/^- //'); do
+    echo "persistent handle $handle, name $(tpm2_readpublic -c "$handle" | sed -n 's/^name: //p')"
+  done
+  for handle in $(tpm2_getcap handles-nv-index | sed 's/^- //'); do
+    echo "NV index $handle, name $(tpm2_nvreadpublic "$handle" | sed -n 's/^ *name: //p'), holds $(tpm2_nvread -C o "$handle" 2>/dev/null | od -An -tx1)"
+  done
+  tpm2_getcap properties-variable | grep -E 'LOCKOUT|MAX_AUTH|NV_COUNTERS|AuthSet|disableClear|inLockout|Enable|AUDIT' | sed 's/^ */property /; s/  */ /g'
+  tpm2_pcrread | sed 's/^ *\(sha[0-9]*\):/\1/; s/^ */PCR /; s/  */ /g'
 }
 
 # The chip as it is at this moment, its PCRs included, while the broker goes on.
