@@ -48,11 +48,16 @@ free_port() {
 
 # with_chip STATE FLAGS COMMAND…: runs a command whose tpm2-tools talk to a TPM with this state.
 with_chip() {
-  local port
-  port=$(free_port)
-  swtpm socket --tpm2 --server "type=tcp,port=$port" --ctrl "type=tcp,port=$((port + 1))" --tpmstate "dir=$1" --flags "$2" &
-  local chip=$!
-  wait_for 60 answers $((port + 1)) || die "the chip's copy does not start"
+  local port chip try
+  for try in 1 2 3 4 5; do
+    port=$(free_port)
+    swtpm socket --tpm2 --server "type=tcp,port=$port" --ctrl "type=tcp,port=$((port + 1))" --tpmstate "dir=$1" --flags "$2" &
+    chip=$!
+    # Somebody may have taken the port meanwhile.
+    ! wait_for 10 answers $((port + 1)) || break
+    kill $chip 2>/dev/null || true
+    [ $try -lt 5 ] || die "the chip's copy does not start"
+  done
   TPM2TOOLS_TCTI=swtpm:host=127.0.0.1,port=$port "${@:3}"
   kill $chip
   wait $chip || true

@@ -94,13 +94,13 @@ extension VirtualTPM {
             var reader = WireReader(bytes, rules.vocabulary)
             let template: T
             do throws(WireError) {
+                try reader.expectNameAlgorithm()
                 template = try read(&reader)
                 try reader.finish()
             } catch {
                 note(met: reader.met)
                 throw TPMRC(error)
             }
-            guard area(template).nameAlgorithm != nil else { throw .hash }
             try area(template).checkOffered(by: device.chip)
             return template
         } catch { throw error.parameter(2) }

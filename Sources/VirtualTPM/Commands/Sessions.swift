@@ -48,9 +48,9 @@ extension VirtualTPM {
             return []
         }
         let key = try object(tpmKey, orSequence: .key)
+        guard key.publicArea.isAsymmetric else { throw TPMRC.key.handle(1) }
         guard !encrypted.isEmpty else { throw TPMRC.value.parameter(2) }
         guard !key.isPublicOnly else { throw TPMRC.handle.handle(1) }
-        guard key.publicArea.type == .rsa || key.publicArea.type == .ecc else { throw TPMRC.key.handle(1) }
         guard key.attributes.contains(.decrypt) else { throw TPMRC.attributes.handle(1) }
         do throws(TPMRC) { return try recoverSalt(encrypted, key: key) } catch { throw error.parameter(2) }
     }

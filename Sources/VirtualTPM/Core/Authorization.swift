@@ -93,11 +93,11 @@ extension VirtualTPM {
             call.sessions[index].includesAuthValue = state.isAuthValueNeeded
             call.sessions[index].isPasswordPolicy = state.isPasswordNeeded
         } else {
+            try checkNotLockedOut(handle, session)
             guard !isPolicyRequired(handle, role: role) else { throw .authType }
             guard isAuthValueAvailable(handle, role: role, command: call.row.code) else { throw .authUnavailable }
             call.sessions[index].includesAuthValue = true
             if let bound = session?.boundTo { call.sessions[index].isBound = bound == boundEntity(handle) }
-            try checkNotLockedOut(handle, session)
         }
         do throws(TPMRC) {
             if applied.isPassword || call.sessions[index].isPasswordPolicy {

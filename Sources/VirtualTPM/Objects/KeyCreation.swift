@@ -142,14 +142,20 @@ extension ParameterReader {
     /// TPM2B_PUBLIC of an object with a Name (TPMI_ALG_HASH without TPM_ALG_NULL).
     mutating func namedPublicArea() throws(TPMRC) -> PublicArea {
         try read { (reader) throws(WireError) in
-            // A missing nameAlg is answered before whatever may be wrong behind it: size and type stand before it.
             var ahead = reader
-            let size = try ahead.u16()
-            let type = TPMAlgorithm(rawValue: try ahead.u16())
-            let isNameless = try ahead.u16() == TPMAlgorithm.null.rawValue
-            guard size == 0 || !isNameless || !PublicArea.types.contains(type) || !ahead.knows(type) else { throw .rc(.hash) }
+            if try ahead.u16() > 0 { try ahead.expectNameAlgorithm() }
             return try reader.value(Sized<PublicArea>.self).value
         }
+    }
+}
+
+extension WireReader {
+    /// TPM_RC_HASH where the public area ahead has no nameAlg, which is answered before whatever may be wrong behind it: only the type
+    /// stands before it.
+    func expectNameAlgorithm() throws(WireError) {
+        var ahead = self
+        guard (try? ahead.objectType()) != nil, let nameAlgorithm = try? ahead.u16() else { return }
+        guard nameAlgorithm != TPMAlgorithm.null.rawValue else { throw .rc(.hash) }
     }
 }
 
