@@ -9,9 +9,10 @@ import SystemMap
 final class Door {
     /// Control connections at once. Stock swtpm serves one and lets others wait.
     private static let clientsMax = 8
-    /// Between tries to bring back a process, in milliseconds.
+    /// Between tries to bring back a process, in milliseconds: at first a guest's command waits for it, which gives up after half a second.
     private static let retryMin = 20
     private static let retryMax = 320
+    private static let eagerTime = 3_000
 
     private final class Client {
         let descriptor: Descriptor
@@ -23,8 +24,8 @@ final class Door {
 
     /// Something that is gone, and when to try next to bring it back.
     private struct Retry {
+        let since: Int
         var next: Int
-        var delay: Int
     }
 
     private enum Source {
@@ -121,7 +122,7 @@ final class Door {
 
     private func loseProxy() {
         let soon = now + Self.retryMin
-        if !guest.replaceProxy() { lostProxy = Retry(next: soon, delay: Self.retryMin) }
+        if !guest.replaceProxy() { lostProxy = Retry(since: soon, next: soon) }
     }
 
     /// Its proxies died with it, and a confined door can start none: another door has to take over.
@@ -138,7 +139,7 @@ final class Door {
     /// What is due: services to reconnect, a proxy to replace, requests that were never finished.
     private func keepTime() {
         for service in ServiceName.allCases where !guest.broker.isConnected(service) {
-            if lostServices[service] == nil { lostServices[service] = Retry(next: now, delay: Self.retryMin) }
+            if lostServices[service] == nil { lostServices[service] = Retry(since: now, next: now) }
         }
         for (service, retry) in lostServices where retry.next <= now {
             lostServices[service] = guest.broker.isConnected(service) || guest.reconnect(service) ? nil : later(retry)
@@ -148,7 +149,8 @@ final class Door {
     }
 
     private func later(_ retry: Retry) -> Retry {
-        Retry(next: now + retry.delay, delay: min(retry.delay * 2, Self.retryMax))
+        let now = now
+        return Retry(since: retry.since, next: now + (now - retry.since < Self.eagerTime ? Self.retryMin : Self.retryMax))
     }
 
     /// Milliseconds until something is due; -1: nothing will be.

@@ -57,22 +57,26 @@ final class DoorPort {
         return false
     }
 
-    /// Waits until the door has brought a new channel; false when it did not in time, or wants something else first.
-    func awaitChannel(of link: ServiceLink) -> Bool {
-        let epoch = link.epoch
-        while link.epoch == epoch {
+    /// How a command's wait for a service ended.
+    enum WaitEnd {
+        /// What it waited for came.
+        case served
+        case timeOver
+        /// The door wants something else first, or that the command ends.
+        case interrupted
+    }
+
+    /// Takes the door's new channels, and does nothing else, until the condition holds.
+    /// - Parameter deadline: on the clock of `milliseconds()`.
+    func wait(until deadline: Int, for condition: () -> Bool) -> WaitEnd {
+        while !condition() {
+            guard !hasPostponed else { return .interrupted }
             var polled = pollfd(fd: channel.descriptor.raw, events: Int16(POLLIN), revents: 0)
-            guard !hasPostponed, poll(&polled, 1, link.patience) > 0, let message = receive() else { return false }
-            switch message.number {
-            case ProxyCalls.UseChannel.number: reply(useChannel(message))
-            // Nothing of the command waits where it could be taken back.
-            case ProxyCalls.Cancel.number: break
-            default:
-                postponed.append(message)
-                return false
-            }
+            guard poll(&polled, 1, Int32(clamping: max(0, deadline - milliseconds()))) > 0 else { return .timeOver }
+            guard let message = receive(), message.number != ProxyCalls.Cancel.number else { return .interrupted }
+            if message.number == ProxyCalls.UseChannel.number { reply(useChannel(message)) } else { postponed.append(message) }
         }
-        return true
+        return .served
     }
 
     func useChannel(_ message: Message) -> CallStatus {

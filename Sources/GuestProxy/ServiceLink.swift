@@ -28,13 +28,13 @@ final class ServiceLink {
 
     init(_ service: ServiceName) { self.service = service }
 
-    /// How long a command waits for the new channel before the guest is told to try again, in milliseconds. Guests' drivers
+    /// How long a command waits for a service that is coming back before the guest is told to try again, in milliseconds. Guests' drivers
     /// repeat a command on TPM_RC_RETRY by themselves, and give up on a PCR_Extend after 750 ms, on a GetRandom after 2 s, and
-    /// on what concerns policies after minutes (Linux's tpm2_calc_ordinal_duration).
-    var patience: Int32 {
+    /// on what concerns keys and policies after minutes (Linux's tpm2_calc_ordinal_duration).
+    private func patience<C: Call>(_ call: C.Type) -> Int {
         switch service {
-        case .pcr: 500
-        case .device: 1500
+        case .pcr: 600
+        case .device: C.number == DeviceCalls.Random.number ? 1500 : 10_000
         case .policy: 10_000
         }
     }
@@ -70,9 +70,10 @@ final class ServiceLink {
     /// - Throws: the service's own response code; TPM_RC_RETRY when the service is coming back and the guest has to repeat
     ///   its command; TPM_RC_FAILURE when nothing would help.
     func call<C: Call>(_ call: C.Type, _ request: C.Request) throws(TPMRC) -> C.Reply {
-        if channel == nil { try reconnect() }
+        if channel == nil { try reconnect(call) }
         let change = C.isNumbered ? number(of: call, request) : 0
-        var (deaths, pauses) = (0, 0)
+        var deaths = 0
+        var pausesEnd: Int?
         while true {
             do throws(IPCError) {
                 let reply = try attempt(call, request, change)
@@ -81,12 +82,13 @@ final class ServiceLink {
             } catch .disconnected {
                 if C.isNumbered { unresolved = Change(call: C.number, request: request.wire, number: change) }
                 deaths += 1
-                try reconnect()
+                try reconnect(call)
                 guard C.repeatable, deaths < Self.deathsMax else { throw .retry }
-            } catch .status(.unavailable) where C.repeatable && pauses < Self.pausesMax {
-                // A service behind the service is coming back.
-                pauses += 1
-                poll(nil, 0, Self.pause)
+            } catch .status(.unavailable) where C.repeatable {
+                // A service behind the service is coming back, or the chip.
+                let end = pausesEnd ?? milliseconds() + (service == .policy ? patience(call) : Self.chipPatience)
+                pausesEnd = end
+                try pause(until: end)
             } catch {
                 if C.isNumbered, case .status = error { unresolved = nil }
                 throw Self.responseCode(error)
@@ -95,9 +97,9 @@ final class ServiceLink {
     }
     /// A service that dies of a request shall not do so again and again.
     private static let deathsMax = 2
-    /// How often what is not there now is asked for, and the milliseconds between.
-    private static let pausesMax = 25
-    private static let pause: Int32 = 20
+    /// How long what paratpm-device does not have is asked for, and in which intervals, in milliseconds.
+    private static let chipPatience = 500
+    private static let interval = 20
 
     /// A call that means nothing on any other connection: nobody waits for the service to come back.
     func callIfConnected<C: Call>(_ call: C.Type, _ request: C.Request) {
@@ -121,9 +123,15 @@ final class ServiceLink {
         }
     }
 
-    private func reconnect() throws(TPMRC) {
+    private func reconnect<C: Call>(_ call: C.Type) throws(TPMRC) {
         channel = nil
-        guard port?.awaitChannel(of: self) == true else { throw .retry }
+        let former = epoch
+        guard port?.wait(until: milliseconds() + patience(call), for: { epoch != former }) == .served else { throw .retry }
+    }
+
+    private func pause(until end: Int) throws(TPMRC) {
+        let now = milliseconds()
+        guard now < end, port?.wait(until: min(end, now + Self.interval), for: { false }) == .timeOver else { throw .retry }
     }
 
     private static func responseCode(_ error: IPCError) -> TPMRC {

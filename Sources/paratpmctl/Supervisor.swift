@@ -151,17 +151,17 @@ final class Supervisor {
         return deaths
     }
 
-    /// Sets the time of the next start. A service that served does so at once, and later and later if it dies quickly; one
+    /// Sets the time of the next start. A service that served for a while starts at once, and later and later if it dies quickly; one
     /// that cannot even become ready any more ends the broker.
     private func plan(restartAfter death: Death) throws(Failure) {
         let child = children[death.index]
         let isQuick = child.readyAt.map { now() - $0 < Self.quickDeath } ?? true
-        let quick = isQuick ? child.quickDeaths + 1 : 1
+        let quick = isQuick ? child.quickDeaths + 1 : 0
         let unready = child.readyAt == nil ? child.deathsBeforeReady + 1 : 0
         guard unready < Self.deathsBeforeReadyMax else {
             throw Failure(.software, "\(death.program.name) \(death.end), \(unready) times before it was ready: giving up")
         }
-        let pause = Self.firstPause << min(quick - 1, Self.pauseDoublingsMax)
+        let pause = quick == 0 ? 0 : Self.firstPause << min(quick - 1, Self.pauseDoublingsMax)
         log(.warning, .control, "\(death.program.name) \(death.end); starting it again in \(pause) ms")
         children[death.index].quickDeaths = quick
         children[death.index].deathsBeforeReady = unready

@@ -12,6 +12,8 @@ private final class Persistent {
     /// Between two tries, in microseconds, as a client's driver would wait.
     private static let pause: UInt32 = 20_000
     let connection: TPMConnection
+    /// How often it was told to.
+    private(set) var retries = 0
 
     init(_ connection: TPMConnection) { self.connection = connection }
 
@@ -20,6 +22,7 @@ private final class Persistent {
         for _ in 0..<Self.triesMax {
             let response = try command()
             if response.code != .retry { return response }
+            retries += 1
             usleep(Self.pause)
         }
         throw HarnessError("TPM_RC_RETRY for ever")
@@ -35,6 +38,7 @@ private final class Persistent {
     func session(_ make: () throws -> ClientSession) throws -> ClientSession {
         for _ in 0..<Self.triesMax {
             do { return try make() } catch let error as HarnessError where error.description == "StartAuthSession: 922" {
+                retries += 1
                 usleep(Self.pause)
             }
         }
@@ -158,8 +162,8 @@ private final class Killer: @unchecked Sendable {
         #expect(Array(attest.suffix(32)) == digest(.sha256, pcr))
     }
 
-    private func kill(_ broker: Broker) throws {
-        let pids = try broker.processes { $0.contains("/paratpm-policy ") }
+    private func kill(_ broker: Broker, _ service: String = "paratpm-policy") throws {
+        let pids = try broker.processes { $0.contains("/\(service) ") }
         #expect(pids.count == 1)
         for pid in pids { Glibc.kill(pid, SIGKILL) }
     }
@@ -203,6 +207,31 @@ private final class Killer: @unchecked Sendable {
             let unsealed = try ClientSession.run(tpm, .unseal, [object], [.init(session)], authorized: 1)
             #expect(unsealed.code == .success && unsealed.parameters == [0, 3, 1, 2, 3])
         }
+    }
+
+    /// A service that served for a while and dies in the middle of the guest's work.
+    @Test(arguments: ["paratpm-pcr", "paratpm-policy", "paratpm-device"])
+    func oneDeathIsAtMostOneRetry(_ service: String) throws {
+        let broker = try Broker()
+        let emulator = try Emulator(broker)
+        defer { withExtendedLifetime((broker, emulator)) {} }
+        let guest = Persistent(try emulator.connect())
+        try #require(guest.run(.getRandom) { $0.u16(8) }.code == .success)
+        var (kills, before, next) = (0, guest.retries, Date().addingTimeInterval(1))
+        try work(guest, rounds: 3) {
+            guard Date() > next else { return false }
+            #expect(guest.retries - before <= 1, "death \(kills) of \(service)")
+            guard kills < 4 else { return true }
+            (before, next) = (guest.retries, Date().addingTimeInterval(1.5))
+            kills += 1
+            let delay = UInt32.random(in: 0...50_000)
+            Thread.detachNewThread {
+                usleep(delay)
+                #expect(throws: Never.self) { try kill(broker, service) }
+            }
+            return false
+        }
+        #expect(kills == 4)
     }
 
     @Test(arguments: [["paratpm-pcr"], ["paratpm-policy"], ["paratpm-device"], ["paratpm-pcr", "paratpm-policy", "paratpm-device"]])
