@@ -122,6 +122,7 @@ let package = Package(
             name: "SystemTests",
             dependencies: [
                 "CSystem", "EnhancedAuthorization", "GuestIdentity", "HostPolicy", "IPC", "SystemMap", "TPMCrypto", "TPMWire", "Wire", "paratpm-hostile-proxy",
+                "RunningService",
             ]),
     ],
     swiftLanguageModes: [.v6]

@@ -1,7 +1,5 @@
 // One guest in paratpm-pcr: its vPCRs, and the page on which its proxy reads them and a later paratpm-pcr finds them.
-import CSystem
 import CryptoBase
-import Glibc
 import IPC
 import SystemMap
 import TPMWire
@@ -35,13 +33,8 @@ package final class GuestPCRs {
     }
 
     private init?(_ id: GuestID, _ state: GuestState, isAwaited: Bool) {
-        let raw = csystem_memfd("paratpm-vpcrs")
-        guard raw >= 0 else { return nil }
-        readable = Descriptor(owning: raw)
-        // Our mapping comes before the seal, and is the last that may write.
-        guard ftruncate(raw, off_t(VPCRPage.size)) == 0, let page = VPCRPage(readable, writable: true), csystem_seal(raw) == 0 else {
-            return nil
-        }
+        guard let (page, file) = VPCRPage.make() else { return nil }
+        readable = file
         // Of a clock that runs as long as memory files live.
         let madeAt = UInt64(nanoseconds())
         self.id = id

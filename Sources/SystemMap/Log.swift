@@ -1,6 +1,7 @@
 // Log lines: to standard error, with the priority prefix that the journal understands when it listens; and events.
 import CSystem
 import Glibc
+import IPC
 
 package enum LogPriority: Int, Sendable {
     case error = 3, warning = 4, notice = 5, info = 6
@@ -93,9 +94,7 @@ package struct LogLimiter {
     package mutating func log(
         _ priority: LogPriority, _ role: Role, _ event: LogEvent, guest: GuestName, _ fields: [(key: String, value: String)] = []
     ) {
-        var now = timespec()
-        clock_gettime(CLOCK_MONOTONIC, &now)
-        guard let dropped = admit(guest.text, now: now.tv_sec) else { return }
+        guard let dropped = admit(guest.text, now: milliseconds() / 1000) else { return }
         let missing = dropped == 0 ? [] : [(key: "suppressed", value: String(dropped))]
         SystemMap.log(priority, role, event, guest: guest, fields + missing)
     }

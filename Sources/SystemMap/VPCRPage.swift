@@ -49,38 +49,38 @@ package struct VPCRValues: Equatable, Sendable {
 }
 
 package final class VPCRPage {
-    // File: u32 sequence, u32 version, u64 madeAt, the guest's id; then two copies (csystem_copies_publish), each with the header
-    // of the values, the banks, and behind its u32 size at the header's end what paratpm-pcr keeps besides.
+    // File: u32 sequence, u32 version, u64 madeAt, the guest's id; then the record's copies, each with the header of the values, the
+    // banks, and behind its u32 size at the header's end what paratpm-pcr keeps besides.
     package static let size = 5 * 4096
     package static let banksSize = (20 + 32 + 48 + 64) * 24
     private static let header = 64
     private static let valuesSize = header + banksSize
-    private static let copySize = (size - header) / 2
+    private static let copySize = SharedCopies.copySize(size)
     /// The most that paratpm-pcr can keep besides the values, in bytes.
     package static let remainderMax = copySize - valuesSize
     private static let version: UInt32 = 1
     private static let hashingOffset = 27
-    private let memory: UnsafeMutableRawPointer
+    private let copies: SharedCopies
 
     /// Maps a page that paratpm-pcr made.
     /// - Parameter writable: true in paratpm-pcr alone; a descriptor sealed against writing refuses it.
     package init?(_ descriptor: Descriptor, writable: Bool) {
-        let protection = PROT_READ | (writable ? PROT_WRITE : 0)
-        let address = mmap(nil, Self.size, protection, MAP_SHARED, descriptor.raw, 0)
-        guard let address, address != MAP_FAILED else { return nil }
-        memory = address
+        guard let copies = SharedCopies(descriptor, size: Self.size, writable: writable) else { return nil }
+        self.copies = copies
     }
-    deinit { munmap(memory, Self.size) }
-
-    // SAFETY: every offset below is within `size`, which init mapped whole; paratpm-pcr sealed the file's size.
-    private var sequence: UnsafeMutablePointer<UInt32> { memory.assumingMemoryBound(to: UInt32.self) }
-    private var copies: UnsafeMutableRawPointer { memory + Self.header }
 
     // MARK: In paratpm-pcr
+
+    /// A new page and its file, sealed; nil when the system has no memory or no descriptors left.
+    package static func make() -> (page: VPCRPage, file: Descriptor)? {
+        guard let file = Descriptor.memoryFile("paratpm-vpcrs", size: size), let page = VPCRPage(file, writable: true), file.seal() else { return nil }
+        return (page, file)
+    }
 
     /// Says whose the page is; once, before anyone else has it.
     /// - Parameter madeAt: of two pages of one guest the later counts.
     package func begin(_ guest: GuestID, madeAt: UInt64) {
+        let memory = copies.memory
         memory.storeBytes(of: Self.version, toByteOffset: 4, as: UInt32.self)
         memory.storeBytes(of: madeAt, toByteOffset: 8, as: UInt64.self)
         guest.bytes.withUnsafeBytes { (memory + 16).copyMemory(from: $0.baseAddress!, byteCount: GuestID.size) }
@@ -90,21 +90,24 @@ package final class VPCRPage {
     /// - Parameter remainder: at most `remainderMax` bytes.
     package func write(_ values: VPCRValues, _ remainder: [UInt8]) {
         precondition(remainder.count <= Self.remainderMax)
-        let copy = copies + Int((sequence.pointee &+ 1) & 1) * Self.copySize
+        copies.write { Self.fill($0, values, remainder) }
+    }
+
+    private static func fill(_ copy: UnsafeMutableRawPointer, _ values: VPCRValues, _ remainder: [UInt8]) {
+        // SAFETY: each offset is within the copy: the banks have their size (VPCRValues), and write(_:_:) checked the remainder's.
         copy.storeBytes(of: values.updateCounter, toByteOffset: 4, as: UInt32.self)
         copy.storeBytes(of: values.bootCount, toByteOffset: 8, as: UInt64.self)
         copy.storeBytes(of: values.generation, toByteOffset: 16, as: UInt64.self)
         copy.storeBytes(of: values.locality, toByteOffset: 24, as: UInt8.self)
         copy.storeBytes(of: values.established ? 1 : 0, toByteOffset: 25, as: UInt8.self)
         copy.storeBytes(of: values.started ? 1 : 0, toByteOffset: 26, as: UInt8.self)
-        copy.storeBytes(of: values.hashing ? 1 : 0, toByteOffset: Self.hashingOffset, as: UInt8.self)
+        copy.storeBytes(of: values.hashing ? 1 : 0, toByteOffset: hashingOffset, as: UInt8.self)
         copy.storeBytes(of: values.dynamicLaunches, toByteOffset: 28, as: UInt32.self)
-        copy.storeBytes(of: UInt32(remainder.count), toByteOffset: Self.header - 4, as: UInt32.self)
-        values.banks.withUnsafeBytes { (copy + Self.header).copyMemory(from: $0.baseAddress!, byteCount: Self.banksSize) }
+        copy.storeBytes(of: UInt32(remainder.count), toByteOffset: header - 4, as: UInt32.self)
+        values.banks.withUnsafeBytes { (copy + header).copyMemory(from: $0.baseAddress!, byteCount: banksSize) }
         remainder.withUnsafeBytes { bytes in
-            if let base = bytes.baseAddress { (copy + Self.valuesSize).copyMemory(from: base, byteCount: bytes.count) }
+            if let base = bytes.baseAddress { (copy + valuesSize).copyMemory(from: base, byteCount: bytes.count) }
         }
-        csystem_copies_publish(sequence)
     }
 
     /// What a page holds that a former paratpm-pcr left.
@@ -119,30 +122,22 @@ package final class VPCRPage {
     package static func saved(in descriptor: Descriptor) -> Saved? {
         var status = stat()
         guard fstat(descriptor.raw, &status) == 0, status.st_size == size, csystem_is_sealed(descriptor.raw) != 0,
-            let page = VPCRPage(descriptor, writable: false), page.memory.load(fromByteOffset: 4, as: UInt32.self) == version,
-            let guest = GuestID(Array(UnsafeRawBufferPointer(start: page.memory + 16, count: GuestID.size))),
-            let copy = page.copied(copySize), case let count = Int(copy.u32(header - 4)), count <= remainderMax
+            let page = VPCRPage(descriptor, writable: false), page.copies.memory.load(fromByteOffset: 4, as: UInt32.self) == version,
+            let guest = GuestID(Array(UnsafeRawBufferPointer(start: page.copies.memory + 16, count: GuestID.size))),
+            let copy = page.copies.read(copySize), case let count = Int(copy.u32(header - 4)), count <= remainderMax
         else { return nil }
         return Saved(
-            guest: guest, madeAt: page.memory.load(fromByteOffset: 8, as: UInt64.self), values: values(in: copy),
+            guest: guest, madeAt: page.copies.memory.load(fromByteOffset: 8, as: UInt64.self), values: values(in: copy),
             remainder: Array(copy[valuesSize..<valuesSize + count]))
     }
 
     // MARK: Everywhere
 
     /// A consistent copy of the last whole change; nil only while changes follow one another faster than one can read.
-    package func read() -> VPCRValues? { copied(Self.valuesSize).map(Self.values) }
+    package func read() -> VPCRValues? { copies.read(Self.valuesSize).map(Self.values) }
 
     /// `VPCRValues.hashing` alone, of the last whole change: what every command asks.
-    package var isHashing: Bool {
-        let copy = copies + Int(sequence.pointee & 1) * Self.copySize
-        return copy.load(fromByteOffset: Self.hashingOffset, as: UInt8.self) != 0
-    }
-
-    private func copied(_ count: Int) -> [UInt8]? {
-        var copy = [UInt8](repeating: 0, count: count)
-        return csystem_copies_read(sequence, copies, Self.copySize, &copy, count, 100_000) == 0 ? copy : nil
-    }
+    package var isHashing: Bool { copies.byte(Self.hashingOffset) != 0 }
 
     private static func values(in copy: [UInt8]) -> VPCRValues {
         var values = VPCRValues()

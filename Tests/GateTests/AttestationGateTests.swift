@@ -58,14 +58,14 @@ private let selection = [PCRSelection(.sha256, pcrs: [10, 16])]
     @Test func noOtherStatementIsAQuote() throws {
         let malformed = CallStatus.malformed.rawValue
         let body = Attestation.Attested.quote(selection: selection, digest: [1]).body
-        #expect(status { _ = try quote(.own(tag: StructureTag.attestQuote, body: body)) } == malformed)
-        #expect(status { _ = try quote(.quote(selection), asking: []) } == malformed)
+        #expect(refusal { _ = try quote(.own(tag: StructureTag.attestQuote, body: body)) } == malformed)
+        #expect(refusal { _ = try quote(.quote(selection), asking: []) } == malformed)
         let time = Statement.attestation(circumstances, .own(tag: StructureTag.attestQuote, body: body))
         let names = [TPMHandle.endorsement.wire, key.area.name]
-        #expect(status { _ = try guest.use(key, .getTime, [0, 0] + scheme(), names: names, time) } == malformed)
-        #expect(status { _ = try guest.use(key, .getTime, [0, 0] + scheme(), names: names, .certificate(Attestation.magic.wire)) } == malformed)
+        #expect(refusal { _ = try guest.use(key, .getTime, [0, 0] + scheme(), names: names, time) } == malformed)
+        #expect(refusal { _ = try guest.use(key, .getTime, [0, 0] + scheme(), names: names, .certificate(Attestation.magic.wire)) } == malformed)
         let x509 = [key.area.name, key.area.name]
-        #expect(status { _ = try guest.use(key, .certifyX509, [0, 0] + scheme(), names: x509, .certificate(Attestation.magic.wire)) } == malformed)
+        #expect(refusal { _ = try guest.use(key, .certifyX509, [0, 0] + scheme(), names: x509, .certificate(Attestation.magic.wire)) } == malformed)
     }
 
     private func hash(_ parts: [[UInt8]], _ end: TicketHierarchy? = hierarchy) throws -> HashCalls.Step.Reply {
@@ -93,20 +93,20 @@ private let selection = [PCRSelection(.sha256, pcrs: [10, 16])]
             #expect(try hash(parts).ticket == nil)
         }
         let wrong = TPMRC.ticket.rawValue
-        #expect(status { _ = try sign(digest(.sha256, forged), ticket) } == wrong)
-        #expect(status { _ = try sign(digest(.sha256, forged), .null(StructureTag.hashCheck)) } == wrong)
+        #expect(refusal { _ = try sign(digest(.sha256, forged), ticket) } == wrong)
+        #expect(refusal { _ = try sign(digest(.sha256, forged), .null(StructureTag.hashCheck)) } == wrong)
         var changed = ticket
         changed.digest[0] ^= 1
-        #expect(status { _ = try sign(hashed.result, changed) } == wrong)
+        #expect(refusal { _ = try sign(hashed.result, changed) } == wrong)
         changed = ticket
         changed.hierarchy = .null
-        #expect(status { _ = try sign(hashed.result, changed) } == wrong)
+        #expect(refusal { _ = try sign(hashed.result, changed) } == wrong)
         let other = try GateGuest(bench, "other")
         let check = HashCalls.Check.Request(ticket: ticket, proofDigest: hierarchy.proofDigest, hash: .sha256, digest: hashed.result)
         _ = try guest.policy.call(HashCalls.Check.self, check)
-        #expect(status { _ = try other.policy.call(HashCalls.Check.self, check) } == wrong)
+        #expect(refusal { _ = try other.policy.call(HashCalls.Check.self, check) } == wrong)
         let state = try guest.policy.call(HashCalls.Step.self, .init(hash: .sha256, data: [1])).result
-        #expect(status { _ = try other.policy.call(HashCalls.Step.self, .init(hash: .sha256, state: state, data: [])) } == notPermitted)
+        #expect(refusal { _ = try other.policy.call(HashCalls.Step.self, .init(hash: .sha256, state: state, data: [])) } == notPermitted)
     }
 
     private var mark: [UInt8] { key.twin.gate?.mark ?? [] }
@@ -122,8 +122,8 @@ private let selection = [PCRSelection(.sha256, pcrs: [10, 16])]
                 .attestation(circumstances, .certify(object, qualifiedName: [])))
         }
         #expect(try attested(try certify(NamedObject(area: key.area, mark: mark))).isSigned)
-        #expect(status { _ = try certify(NamedObject(area: key.area, mark: [])) } == notPermitted)
-        #expect(status { _ = try certify(NamedObject(area: foreignKey(), mark: mark)) } == notPermitted)
+        #expect(refusal { _ = try certify(NamedObject(area: key.area, mark: [])) } == notPermitted)
+        #expect(refusal { _ = try certify(NamedObject(area: foreignKey(), mark: mark)) } == notPermitted)
     }
 
     @Test(arguments: [TwinSpec.Kind.ecc(.p256), .rsa(bits: 2048, exponent: 0)])
@@ -147,24 +147,24 @@ private let selection = [PCRSelection(.sha256, pcrs: [10, 16])]
         }
         #expect(try activate(NamedObject(area: key.area, mark: mark), for: key.area.name) == [5, 6])
         let foreign = foreignKey()
-        #expect(status { _ = try activate(NamedObject(area: foreign, mark: mark), for: foreign.name) } == notPermitted)
+        #expect(refusal { _ = try activate(NamedObject(area: foreign, mark: mark), for: foreign.name) } == notPermitted)
         let integrity = TPMRC.integrity.parameter(1).rawValue
-        #expect(status { _ = try activate(NamedObject(area: key.area, mark: mark), for: foreign.name) } == integrity)
+        #expect(refusal { _ = try activate(NamedObject(area: key.area, mark: mark), for: foreign.name) } == integrity)
         var other = storageKey
         other.twin.spec.isStorageKey = false
-        #expect(status { _ = try activate(NamedObject(area: key.area, mark: mark), for: key.area.name, with: other) } == CallStatus.malformed.rawValue)
+        #expect(refusal { _ = try activate(NamedObject(area: key.area, mark: mark), for: key.area.name, with: other) } == CallStatus.malformed.rawValue)
 
         let handle = try guest.device.call(DeviceCalls.Load.self, twin)
         let (_, secret) = try area.shareSeed(for: .identity)
         let seed = DeviceCalls.RecoverSeed.Request(handle: handle, use: .identity, hash: .sha256, secret: secret)
-        #expect(status { _ = try guest.device.call(DeviceCalls.RecoverSeed.self, seed) } == notPermitted)
+        #expect(refusal { _ = try guest.device.call(DeviceCalls.RecoverSeed.self, seed) } == notPermitted)
         let raw = DeviceCalls.DecryptRSA.Request(handle: handle, cipherText: secret, scheme: .null, label: [])
-        #expect(status { _ = try guest.device.call(DeviceCalls.DecryptRSA.self, raw) } == notPermitted)
+        #expect(refusal { _ = try guest.device.call(DeviceCalls.DecryptRSA.self, raw) } == notPermitted)
     }
 
     @Test func thePlatformsSignalsAreNotAProxys() throws {
         func refuses<C: Call>(_ call: C.Type, _ request: C.Request, _ channels: Channel...) {
-            for channel in channels { #expect(status { _ = try channel.call(call, request) } == notPermitted) }
+            for channel in channels { #expect(refusal { _ = try channel.call(call, request) } == notPermitted) }
         }
         refuses(PCRCalls.PowerOn.self, Nothing(), guest.pcr)
         refuses(PCRCalls.SetLocality.self, 4, guest.pcr)
@@ -178,6 +178,6 @@ private let selection = [PCRSelection(.sha256, pcrs: [10, 16])]
         refuses(StatusCall.self, Nothing(), guest.device, guest.pcr, guest.policy)
         refuses(Introduction.Hello.self, .init(name: "one"), guest.device, guest.pcr, guest.policy)
         refuses(Introduction.OpenProxyChannel.self, Nothing(), guest.device, guest.pcr, guest.policy)
-        #expect(status { _ = try guest.pcr.call(PCRCalls.Startup.self, .init(state: false)) } == TPMRC.initialize.rawValue)
+        #expect(refusal { _ = try guest.pcr.call(PCRCalls.Startup.self, .init(state: false)) } == TPMRC.initialize.rawValue)
     }
 }

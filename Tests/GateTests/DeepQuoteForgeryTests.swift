@@ -41,12 +41,12 @@ private let time: Int64 = 1_795_392_000
     @Test func theVPCRsCannotBeTakenBack() throws {
         let genuine = verify(try bundle())
         #expect(genuine.holds && genuine.guestPCRs.values.contains { $0 != [UInt8](repeating: 0, count: 32) })
-        #expect(status { _ = try guest.pcr.call(PCRCalls.ResetPCR.self, 0) } == TPMRC.locality.rawValue)
-        #expect(status { _ = try guest.pcr.call(PCRCalls.Startup.self, .init(state: false)) } == TPMRC.initialize.rawValue)
-        #expect(status { _ = try guest.pcr.call(PCRCalls.PowerOn.self, Nothing()) } == notPermitted)
+        #expect(refusal { _ = try guest.pcr.call(PCRCalls.ResetPCR.self, 0) } == TPMRC.locality.rawValue)
+        #expect(refusal { _ = try guest.pcr.call(PCRCalls.Startup.self, .init(state: false)) } == TPMRC.initialize.rawValue)
+        #expect(refusal { _ = try guest.pcr.call(PCRCalls.PowerOn.self, Nothing()) } == notPermitted)
         let event = FirstEvent(pcr: 7, digests: [])
-        #expect(status { _ = try guest.pcr.call(PCRCalls.MeasuredPowerOn.self, event) } == notPermitted)
-        #expect(status { _ = try guest.policy.call(HostBindingCalls.Event.self, Nothing()) } == notPermitted)
+        #expect(refusal { _ = try guest.pcr.call(PCRCalls.MeasuredPowerOn.self, event) } == notPermitted)
+        #expect(refusal { _ = try guest.policy.call(HostBindingCalls.Event.self, Nothing()) } == notPermitted)
         // Only the door gives a boot, and then the bundle says so.
         _ = try guest.door.call(PCRCalls.PowerOn.self, Nothing())
         _ = try guest.pcr.call(PCRCalls.Startup.self, .init(state: false))
@@ -56,16 +56,16 @@ private let time: Int64 = 1_795_392_000
     @Test func theHostsKeysSignForNoProxy() throws {
         let qualifyingData = DeepQuote.qualifyingData(guest: guest.id.bytes, request: try request, values: pristine, bootCount: 1)
         let quote = HostCalls.Quote.Request(qualifyingData: qualifyingData, selection: [PCRSelection(.sha256, pcrs: 0...7)])
-        #expect(status { _ = try guest.device.call(HostCalls.Quote.self, quote) } == notPermitted)
-        #expect(status { _ = try guest.device.call(HostCalls.Initialize.self, Blob([])) } == notPermitted)
+        #expect(refusal { _ = try guest.device.call(HostCalls.Quote.self, quote) } == notPermitted)
+        #expect(refusal { _ = try guest.device.call(HostCalls.Initialize.self, Blob([])) } == notPermitted)
         let activation = HostCalls.Activate.Request(blob: [0], encryptedSecret: [0], endorsementAuth: [])
-        #expect(status { _ = try guest.device.call(HostCalls.Activate.self, activation) } == notPermitted)
-        #expect(status { _ = try guest.device.call(CarryCalls.GuestRoot.self, Blob(guest.id.bytes)) } == notPermitted)
+        #expect(refusal { _ = try guest.device.call(HostCalls.Activate.self, activation) } == notPermitted)
+        #expect(refusal { _ = try guest.device.call(CarryCalls.GuestRoot.self, Blob(guest.id.bytes)) } == notPermitted)
         let session = CarryCalls.StartSession.Request(nonceCaller: nonce, encryptedSalt: [0])
-        #expect(status { _ = try guest.device.call(CarryCalls.StartSession.self, session) } == notPermitted)
+        #expect(refusal { _ = try guest.device.call(CarryCalls.StartSession.self, session) } == notPermitted)
         // paratpm-policy takes a proxy for no one else.
         let forAnother = DeepQuoteCalls.OfGuest.Request(guest: guest.id.bytes, name: try #require(GuestName("one")), request: try request.bytes)
-        #expect(status { _ = try guest.policy.call(DeepQuoteCalls.OfGuest.self, forAnother) } == notPermitted)
+        #expect(refusal { _ = try guest.policy.call(DeepQuoteCalls.OfGuest.self, forAnother) } == notPermitted)
     }
 
     /// A key of the guest's in the same chip signs a statement that says what the proxy likes.

@@ -5,29 +5,10 @@ import RunningService
 import SystemMap
 import TPMCrypto
 import TPMWire
-import Testing
 import Wire
 
 /// When the guests' power came on
 let now: UInt64 = 1
-
-/// The response code, or the status, that a call ends with; nil: success.
-func status(_ body: () throws -> Void) -> UInt32? {
-    do {
-        try body()
-        return nil
-    } catch IPCError.status(let status) {
-        return status.rawValue
-    } catch {
-        Issue.record("\(error)")
-        return nil
-    }
-}
-
-/// TPM_RC_BAD_AUTH and TPM_RC_POLICY_FAIL for session 1: the chip's own words, which nothing else here says.
-let chipRefuses = TPMRC.badAuth.session(1).rawValue
-let chipRefusesPolicy = TPMRC.policyFail.session(1).rawValue
-let notPermitted = CallStatus.notPermitted.rawValue
 
 final class GateGuest {
     let device: Channel

@@ -28,18 +28,18 @@ private let secret = Array("what the policy guards".utf8)
         #expect(try guest.use(object, .unseal, token: token) == secret)
         try bench.startPolicy()
         let again = try GateGuest(bench, "two")
-        #expect(status { _ = try again.use(object, .unseal, token: token) } == notPermitted)
+        #expect(refusal { _ = try again.use(object, .unseal, token: token) } == notPermitted)
     }
 
     @Test func withoutItsTokenNothingOpens() throws {
         let object = try sealedToPCR()
-        #expect(status { _ = try guest.use(object, .unseal) } == TPMRC.authType.rawValue)
-        #expect(status { _ = try guest.use(object, .unseal, token: try guest.startSession()) } == TPMRC.policyFail.rawValue)
-        #expect(status { _ = try guest.use(object, .unseal, token: try guest.pcrSession(trial: true)) } == TPMRC.attributes.rawValue)
+        #expect(refusal { _ = try guest.use(object, .unseal) } == TPMRC.authType.rawValue)
+        #expect(refusal { _ = try guest.use(object, .unseal, token: try guest.startSession()) } == TPMRC.policyFail.rawValue)
+        #expect(refusal { _ = try guest.use(object, .unseal, token: try guest.pcrSession(trial: true)) } == TPMRC.attributes.rawValue)
         var changed = try guest.pcrSession()
         for index in [0, changed.count / 2, changed.count - 1] {
             changed[index] ^= 1
-            #expect(status { _ = try guest.use(object, .unseal, token: changed) } == notPermitted)
+            #expect(refusal { _ = try guest.use(object, .unseal, token: changed) } == notPermitted)
             changed[index] ^= 1
         }
     }
@@ -53,26 +53,26 @@ private let secret = Array("what the policy guards".utf8)
         let object = GatedObject(area: area, twin: twin)
         for code in [TPMCommandCode.commit, .sign] {
             #expect(try guest.use(object, code, token: try guest.pcrSession()) == pair.privateKey.bytes)
-            #expect(status { _ = try guest.use(object, code) } == TPMRC.authType.rawValue)
+            #expect(refusal { _ = try guest.use(object, code) } == TPMRC.authType.rawValue)
         }
         var claimed = object
         claimed.area.attributes.insert(.userWithAuth)
-        #expect(status { _ = try guest.use(claimed, .sign) } == CallStatus.malformed.rawValue)
+        #expect(refusal { _ = try guest.use(claimed, .sign) } == CallStatus.malformed.rawValue)
         claimed.area.attributes = object.area.attributes
         claimed.area.authPolicy = []
-        #expect(status { _ = try guest.use(claimed, .sign, token: try guest.startSession()) } == CallStatus.malformed.rawValue)
+        #expect(refusal { _ = try guest.use(claimed, .sign, token: try guest.startSession()) } == CallStatus.malformed.rawValue)
         claimed.area.authPolicy = GateGuest.policyDigest(try guest.startSession())
-        #expect(status { _ = try guest.use(claimed, .sign, token: try guest.startSession()) } == chipRefuses)
+        #expect(refusal { _ = try guest.use(claimed, .sign, token: try guest.startSession()) } == chipRefuses)
         try guest.extend()
-        #expect(status { _ = try guest.use(object, .commit, token: try guest.pcrSession()) } == TPMRC.policyFail.rawValue)
+        #expect(refusal { _ = try guest.use(object, .commit, token: try guest.pcrSession()) } == TPMRC.policyFail.rawValue)
     }
 
     @Test func aTokenEndsWithTheValuesThatItSaw() throws {
         let object = try sealedToPCR()
         let token = try guest.pcrSession()
         try guest.extend()
-        #expect(status { _ = try guest.use(object, .unseal, token: token) } == TPMRC.pcrChanged.rawValue)
-        #expect(status { _ = try guest.use(object, .unseal, token: try guest.pcrSession()) } == TPMRC.policyFail.rawValue)
+        #expect(refusal { _ = try guest.use(object, .unseal, token: token) } == TPMRC.pcrChanged.rawValue)
+        #expect(refusal { _ = try guest.use(object, .unseal, token: try guest.pcrSession()) } == TPMRC.policyFail.rawValue)
     }
 
     /// PCR 16 is not counted in pcrUpdateCounter.
@@ -82,7 +82,7 @@ private let secret = Array("what the policy guards".utf8)
         try guest.extend(23)
         #expect(try guest.use(object, .unseal, token: token) == secret)
         try guest.extend(16)
-        #expect(status { _ = try guest.use(object, .unseal, token: token) } == TPMRC.pcrChanged.rawValue)
+        #expect(refusal { _ = try guest.use(object, .unseal, token: token) } == TPMRC.pcrChanged.rawValue)
         _ = try guest.pcr.call(PCRCalls.ResetPCR.self, 16)
         // The digest of both, with PCR 16 changed in between, never opens anything.
         let both = try guest.create(.sealed(policy: GateGuest.policyDigest(try twice { _ in })), data: secret)
@@ -93,7 +93,7 @@ private let secret = Array("what the policy guards".utf8)
         }
         #expect(try guest.use(both, .unseal, token: changed) == secret)
         let between = try twice { (guest) in try guest.extend(16) }
-        #expect(status { _ = try guest.use(both, .unseal, token: between) } == TPMRC.pcrChanged.rawValue)
+        #expect(refusal { _ = try guest.use(both, .unseal, token: between) } == TPMRC.pcrChanged.rawValue)
     }
 
     /// PolicyPCR of PCR 16, something, PolicyPCR of PCR 23.
@@ -106,8 +106,8 @@ private let secret = Array("what the policy guards".utf8)
     @Test func anotherGuestsTokensAndBlobsAreNothing() throws {
         let object = try sealedToPCR()
         let other = try GateGuest(bench, "other")
-        #expect(status { _ = try guest.use(object, .unseal, token: try other.pcrSession()) } == notPermitted)
-        #expect(status { _ = try other.use(object, .unseal, token: try other.pcrSession()) } == TPMRC.integrity.rawValue)
+        #expect(refusal { _ = try guest.use(object, .unseal, token: try other.pcrSession()) } == notPermitted)
+        #expect(refusal { _ = try other.use(object, .unseal, token: try other.pcrSession()) } == TPMRC.integrity.rawValue)
     }
 
     @Test func theChipRefusesAWrongClaim() throws {
@@ -116,42 +116,42 @@ private let secret = Array("what the policy guards".utf8)
         // A policy that holds, but is not the object's
         var lie = object
         lie.area.authPolicy = GateGuest.policyDigest(try guest.pcrSession())
-        #expect(status { _ = try guest.use(lie, .unseal, token: try guest.pcrSession()) } == chipRefuses)
+        #expect(refusal { _ = try guest.use(lie, .unseal, token: try guest.pcrSession()) } == chipRefuses)
         // An object that its authValue opens
         lie = object
         lie.area.attributes.insert(.userWithAuth)
-        #expect(status { _ = try guest.use(lie, .unseal) } == CallStatus.malformed.rawValue)
+        #expect(refusal { _ = try guest.use(lie, .unseal) } == CallStatus.malformed.rawValue)
         lie.area.parameters = PublicArea.attestationKey.parameters
         lie.area.attributes.formUnion([.sign, .restricted])
-        #expect(status { _ = try guest.use(lie, .unseal) } == CallStatus.malformed.rawValue)
+        #expect(refusal { _ = try guest.use(lie, .unseal) } == CallStatus.malformed.rawValue)
         // Another salt
         lie = object
         lie.twin.gate?.salt[0] ^= 1
         let policy = GateGuest.policyDigest(try guest.startSession())
         lie.area.authPolicy = policy
-        #expect(status { _ = try guest.use(lie, .unseal, token: try guest.startSession()) } == chipRefuses)
+        #expect(refusal { _ = try guest.use(lie, .unseal, token: try guest.startSession()) } == chipRefuses)
     }
 
     @Test func theChipRefusesTheProxyItself() throws {
         let sealed = try sealedToPCR()
         let handle = try guest.device.call(DeviceCalls.Load.self, sealed.twin)
-        #expect(status { _ = try guest.device.call(DeviceCalls.Unseal.self, handle) } == chipRefuses)
+        #expect(refusal { _ = try guest.device.call(DeviceCalls.Unseal.self, handle) } == chipRefuses)
         let key = try guest.create(.attestationKey)
         let signer = try guest.device.call(DeviceCalls.Load.self, key.twin)
         let forged = Attestation.wire(
             tag: StructureTag.attestQuote, qualifiedSigner: [], extraData: [],
             clockInfo: ClockInfo(clock: 0, resetCount: 0, restartCount: 0, safe: true), firmwareVersion: 0, body: [])
         let request = DeviceCalls.Sign.Request(handle: signer, digest: digest(.sha256, forged), scheme: Scheme(.ecdsa, .sha256))
-        #expect(status { _ = try guest.device.call(DeviceCalls.Sign.self, request) } == chipRefuses)
+        #expect(refusal { _ = try guest.device.call(DeviceCalls.Sign.self, request) } == chipRefuses)
     }
 
     @Test func whatMayBeDuplicatedTakesItsPolicyToo() throws {
         let policy = GateGuest.policyDigest(try guest.step(try guest.startSession(), .commandCode(.duplicate)))
         let object = try guest.create(.sealed(policy: policy, attributes: .noDA), data: secret)
         let handle = try guest.device.call(DeviceCalls.Load.self, object.twin)
-        #expect(status { _ = try guest.device.call(DeviceCalls.Duplicate.self, handle) } == chipRefusesPolicy)
+        #expect(refusal { _ = try guest.device.call(DeviceCalls.Duplicate.self, handle) } == chipRefusesPolicy)
         let names = [object.area.name, TPMHandle.null.wire]
-        #expect(status { _ = try guest.use(object, .duplicate, names: names) } == TPMRC.authType.rawValue)
+        #expect(refusal { _ = try guest.use(object, .duplicate, names: names) } == TPMRC.authType.rawValue)
         let token = try guest.step(try guest.startSession(), .commandCode(.duplicate))
         let sensitive = try SensitiveArea(wire: try guest.use(object, .duplicate, names: names, token: token))
         #expect(sensitive.sensitive == secret)
@@ -168,9 +168,9 @@ private let secret = Array("what the policy guards".utf8)
         let object = GatedObject(area: area, twin: twin)
         #expect(try guest.use(object, .unseal, token: try guest.pcrSession()) == secret)
         let handle = try guest.device.call(DeviceCalls.Load.self, twin)
-        #expect(status { _ = try guest.device.call(DeviceCalls.Unseal.self, handle) } == chipRefuses)
+        #expect(refusal { _ = try guest.device.call(DeviceCalls.Unseal.self, handle) } == chipRefuses)
         try guest.extend()
-        #expect(status { _ = try guest.use(object, .unseal, token: try guest.pcrSession()) } == TPMRC.policyFail.rawValue)
+        #expect(refusal { _ = try guest.use(object, .unseal, token: try guest.pcrSession()) } == TPMRC.policyFail.rawValue)
     }
 
     @Test func everyKindOfKeyWorksBehindTheGate() throws {
@@ -196,13 +196,13 @@ private let secret = Array("what the policy guards".utf8)
         let step = DeviceCalls.HMACStep.Request(handle: handle, hash: .sha256, state: state, data: message, isLast: true)
         #expect(try guest.device.call(DeviceCalls.HMACStep.self, step).bytes == expected)
         let beginning = DeviceCalls.HMACStep.Request(handle: handle, hash: .sha256, state: [], data: message, isLast: true)
-        #expect(status { _ = try guest.device.call(DeviceCalls.HMACStep.self, beginning) } == chipRefuses)
+        #expect(refusal { _ = try guest.device.call(DeviceCalls.HMACStep.self, beginning) } == chipRefuses)
 
         let mac = TaggedDigest(.sha256, expected)
         let genuine = GateCalls.VerifyMAC.Request(object: key, digest: message, mac: mac)
         _ = try guest.policy.call(GateCalls.VerifyMAC.self, genuine)
         let other = GateCalls.VerifyMAC.Request(object: key, digest: [1], mac: mac)
-        #expect(status { _ = try guest.policy.call(GateCalls.VerifyMAC.self, other) } == TPMRC.signature.rawValue)
+        #expect(refusal { _ = try guest.policy.call(GateCalls.VerifyMAC.self, other) } == TPMRC.signature.rawValue)
     }
 
     @Test func aGatedUnsealIsOneCommandOfTheChip() throws {
@@ -225,12 +225,12 @@ private let secret = Array("what the policy guards".utf8)
         var twin = try guest.device.call(DeviceCalls.Create.self, .init(spec: spec, data: []))
         var handle = try guest.device.call(DeviceCalls.Load.self, twin)
         let point = ECCKeyPair.generate(.p256).publicPoint
-        #expect(status { _ = try guest.device.call(DeviceCalls.Agree.self, .init(handle: handle, point: point)) } == notPermitted)
+        #expect(refusal { _ = try guest.device.call(DeviceCalls.Agree.self, .init(handle: handle, point: point)) } == notPermitted)
         let salt = DeviceCalls.RecoverSeed.Request(handle: handle, use: .session, hash: .sha256, secret: point.wire)
         #expect(try guest.device.call(DeviceCalls.RecoverSeed.self, salt).bytes.count == 32)
         // Whoever says that it is none has another public area, which the chip did not make.
         twin.spec.isStorageKey = false
         handle = try guest.device.call(DeviceCalls.Load.self, twin)
-        #expect(status { _ = try guest.device.call(DeviceCalls.Agree.self, .init(handle: handle, point: point)) } == TPMRC.integrity.rawValue)
+        #expect(refusal { _ = try guest.device.call(DeviceCalls.Agree.self, .init(handle: handle, point: point)) } == TPMRC.integrity.rawValue)
     }
 }

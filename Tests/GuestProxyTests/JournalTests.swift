@@ -217,7 +217,8 @@ private func sample() throws -> MemoryFile {
     }
 
     @Test func aRealFileIsReadAgain() throws {
-        var name = Array("/tmp/paratpm-journal-XXXXXX".utf8CString)
+        let parent = getenv("TMPDIR").map { String(cString: $0) } ?? "/tmp"
+        var name = Array("\(parent)/paratpm-journal-XXXXXX".utf8CString)
         let descriptor = mkstemp(&name)
         defer {
             close(descriptor)

@@ -5,7 +5,7 @@ import IPC
 import Testing
 
 @Suite(.serialized) struct ServiceManagerTests {
-    private let path = "/tmp/paratpm-notify-\(getpid())"
+    private let path = (getenv("TMPDIR").map { String(cString: $0) } ?? "/tmp") + "/paratpm-notify-\(getpid())"
 
     private func withManager(
         _ environment: [String: String] = [:], _ body: (NotificationSocket, ServiceManager) throws -> Void

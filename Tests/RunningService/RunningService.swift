@@ -47,14 +47,20 @@ package final class RunningService {
     }
 }
 
+/// A directory of a test's own, in TMPDIR.
+package func makeTemporaryDirectory() throws(IPCError) -> String {
+    let parent = getenv("TMPDIR").map { String(cString: $0) } ?? "/tmp"
+    var template = Array("\(parent)/paratpm-test.XXXXXX".utf8CString)
+    guard mkdtemp(&template) != nil else { throw .system(errno) }
+    return String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
+}
+
 package final class TemporaryInstance {
     package let path: String
     package let instance: Instance
 
     package init() throws {
-        var template = Array("/tmp/paratpm-test-XXXXXX".utf8CString)
-        guard mkdtemp(&template) != nil else { throw IPCError.system(errno) }
-        path = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
+        path = try makeTemporaryDirectory()
         instance = Instance(directory: path)
         try Files.makeDirectory(instance.runDirectory, mode: 0o755)
     }

@@ -1,5 +1,6 @@
 // Guests whose policy has the host measured into them, and guests whose policy denies deep quotes.
 import Foundation
+import RunningService
 import Testing
 import TPMCrypto
 import TPMWire

@@ -3,9 +3,10 @@
 import CSystem
 import Foundation
 import IPC
+import RunningService
 import SystemMap
-import TPMWire
 import Testing
+import TPMWire
 import Wire
 
 @Suite(.serialized) struct HostileMessageTests {

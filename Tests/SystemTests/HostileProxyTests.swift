@@ -3,10 +3,11 @@
 import CSystem
 import Foundation
 import IPC
+import RunningService
 import SystemMap
+import Testing
 import TPMCrypto
 import TPMWire
-import Testing
 import Wire
 
 private let secret = Array("what the policy guards".utf8)

@@ -1,5 +1,6 @@
 // Real processes for the system tests: the broker, guests under the swtpm command line, and stock swtpm beside them.
 import Foundation
+import RunningService
 import Testing
 
 struct HarnessError: Error, CustomStringConvertible {
@@ -28,9 +29,7 @@ enum Programs {
 final class TemporaryDirectory {
     let path: String
     init() throws {
-        var template = Array("/tmp/paratpm-test.XXXXXX".utf8CString)
-        guard mkdtemp(&template) != nil else { throw HarnessError("mkdtemp failed") }
-        path = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
+        path = try makeTemporaryDirectory()
     }
     deinit { if getenv("PARATPM_KEEP") == nil { try? FileManager.default.removeItem(atPath: path) } }
 }

@@ -3,29 +3,13 @@ import CSystem
 import EnhancedAuthorization
 import Glibc
 import IPC
+import RunningService
 import SystemMap
 import TPMCrypto
 import TPMWire
 import Testing
 import Wire
 
-/// The response code, or the status, with which a call is refused; nil: it succeeded.
-func refusal(_ body: () throws -> Void) -> UInt32? {
-    do {
-        try body()
-        return nil
-    } catch IPCError.status(let status) {
-        return status.rawValue
-    } catch {
-        Issue.record("\(error)")
-        return nil
-    }
-}
-
-/// TPM_RC_BAD_AUTH and TPM_RC_POLICY_FAIL for session 1: nothing but the chip says these.
-let chipRefuses = TPMRC.badAuth.session(1).rawValue
-let chipRefusesPolicy = TPMRC.policyFail.session(1).rawValue
-let notPermitted = CallStatus.notPermitted.rawValue
 let malformed = CallStatus.malformed.rawValue
 
 final class TakenOverProxy {

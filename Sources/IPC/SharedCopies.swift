@@ -1,0 +1,65 @@
+// A memory file in which one process writes a record and others read it: of its two copies one is whole at any time.
+import CSystem
+import Glibc
+
+/// File: u32 sequence and, up to `header`, what else its owner puts there; then two copies of the record, of which number `sequence & 1` counts
+/// (csystem_copies_publish).
+package struct SharedCopies: ~Copyable {
+    package static let header = 64
+    /// The file's first bytes, of which there are `size`.
+    package let memory: UnsafeMutableRawPointer
+    private let size: Int
+
+    /// The size of each copy in a file of that size.
+    package static func copySize(_ size: Int) -> Int { (size - header) / 2 }
+
+    /// Maps a file of that size; nil: it cannot be mapped, for writing perhaps.
+    package init?(_ file: Descriptor, size: Int, writable: Bool) {
+        let address = mmap(nil, size, PROT_READ | (writable ? PROT_WRITE : 0), MAP_SHARED, file.raw, 0)
+        guard let address, address != MAP_FAILED else { return nil }
+        memory = address
+        self.size = size
+    }
+    deinit { munmap(memory, size) }
+
+    // SAFETY: the file was mapped whole, and its owner sealed its size: the sequence and both copies are within it.
+    private var counter: UnsafeMutablePointer<UInt32> { memory.assumingMemoryBound(to: UInt32.self) }
+    private var copies: UnsafeMutableRawPointer { memory + Self.header }
+    private var stride: Int { Self.copySize(size) }
+
+    /// Rises with every record.
+    package var sequence: UInt32 { counter.pointee }
+
+    /// One byte of the last whole record.
+    package func byte(_ offset: Int) -> UInt8 {
+        precondition(offset < stride)
+        return (copies + Int(sequence & 1) * stride).load(fromByteOffset: offset, as: UInt8.self)
+    }
+
+    /// The first bytes of the last whole record; nil only while records follow one another faster than one can read.
+    package func read(_ count: Int) -> [UInt8]? {
+        precondition(count <= stride)
+        var copy = [UInt8](repeating: 0, count: count)
+        return csystem_copies_read(counter, copies, stride, &copy, count, 100_000) == 0 ? copy : nil
+    }
+
+    /// A new record: all of it, or should we die meanwhile none of it.
+    /// - Parameter fill: writes it to the copy that nobody reads.
+    package func write(_ fill: (UnsafeMutableRawPointer) -> Void) {
+        fill(copies + Int((sequence &+ 1) & 1) * stride)
+        csystem_copies_publish(counter)
+    }
+}
+
+extension Descriptor {
+    /// A new memory file of that size; nil when the system has no memory or no descriptors left. Whoever writes maps it before it is sealed.
+    package static func memoryFile(_ name: String, size: Int) -> Descriptor? {
+        let raw = csystem_memfd(name)
+        guard raw >= 0 else { return nil }
+        let file = Descriptor(owning: raw)
+        return ftruncate(raw, off_t(size)) == 0 ? file : nil
+    }
+
+    /// From now on whoever receives the file can read and map it, and neither write nor resize it.
+    package func seal() -> Bool { csystem_seal(raw) == 0 }
+}
