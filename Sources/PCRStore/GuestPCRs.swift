@@ -1,5 +1,6 @@
 // One guest in paratpm-pcr: its vPCRs, and the page on which its proxy reads them and a later paratpm-pcr finds them.
 import CryptoBase
+import Glibc
 import IPC
 import SystemMap
 import TPMWire

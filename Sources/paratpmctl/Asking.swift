@@ -1,4 +1,4 @@
-// How subcommands ask a service, read files and write what they made.
+// How subcommands ask a service and read files.
 import ArgumentParser
 import Attestation
 import CryptoBase
@@ -37,18 +37,6 @@ func readInput(_ path: String, max: Int = 16 << 20) throws(Failure) -> [UInt8] {
         bytes += buffer[..<count]
     }
     throw Failure(.dataError, "\(path) is larger than such a file can be")
-}
-
-/// To a file, or to standard output where none is named.
-func writeOutput(_ bytes: [UInt8], _ path: String?) throws(Failure) {
-    if let path { return try Files.write(path, bytes, mode: 0o644, replacing: true) }
-    guard isatty(STDOUT_FILENO) == 0 else { throw Failure(.usage, "the result is not text: name a file with --out, or redirect the output") }
-    var rest = bytes[...]
-    while !rest.isEmpty {
-        let count = rest.withUnsafeBytes { write(STDOUT_FILENO, $0.baseAddress, $0.count) }
-        guard count > 0 else { throw .system(.io, "cannot write") }
-        rest = rest.dropFirst(count)
-    }
 }
 
 /// What a file holds, in the words of the file's name.

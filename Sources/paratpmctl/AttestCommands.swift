@@ -19,8 +19,7 @@ struct Quote: ParsableCommand {
     var nonce: Nonce
     @Option(help: "The guest's vPCRs: sha256:0,1,7 and the like.")
     var pcrs = PCRChoice.firmware
-    @Option(help: ArgumentHelp("Where to write the bundle (else standard output).", valueName: "file"))
-    var out: String?
+    @OptionGroup var output: FileOutputOptions
 
     func run() throws {
         let instance = options.instance
@@ -33,7 +32,7 @@ struct Quote: ParsableCommand {
                 CallStatus(rawValue: TPMRC.initialize.rawValue): "\(name) is not started",
                 .unavailable: "\(name) is not running, or the chip does not answer",
             ])
-        try writeOutput(bundle.bytes, out)
+        try output.write(bundle.bytes, [("guest", .string(name.text)), ("pcrs", .string(pcrs.description))])
     }
 }
 
@@ -49,10 +48,11 @@ struct Attest: ParsableCommand {
         var nonce: Nonce
         @Option(help: "The guest's vPCRs: sha256:0,1,7 and the like.")
         var pcrs = PCRChoice.firmware
-        @Option(help: ArgumentHelp("Where to write it (else standard output).", valueName: "file"))
-        var out: String?
+        @OptionGroup var output: FileOutputOptions
 
-        func run() throws { try writeOutput(try DeepQuoteRequest(nonce: nonce.bytes, pcrs: pcrs).bytes, out) }
+        func run() throws {
+            try output.write(try DeepQuoteRequest(nonce: nonce.bytes, pcrs: pcrs).bytes, [("pcrs", .string(pcrs.description))])
+        }
     }
 
     struct Challenge: ParsableCommand {
@@ -63,11 +63,13 @@ struct Attest: ParsableCommand {
         @Argument(help: ArgumentHelp("What paratpmctl host enrol wrote.", valueName: "evidence")) var file: String
         @Option(help: ArgumentHelp("Where to write the challenge.", valueName: "file"))
         var out: String
+        @OptionGroup var output: OutputOptions
 
         func run() throws {
             let made = try decode(file) { (bytes) throws(FormatError) in try HostChallenge.make(for: try HostEvidence(bytes)) }
-            try writeOutput(made.challenge.bytes, out)
-            print(hexadecimal(made.answer))
+            try Files.write(out, made.challenge.bytes, mode: 0o644, replacing: true)
+            let answer = hexadecimal(made.answer)
+            output.show(.object([("file", .string(out)), ("answer", .string(answer))])) { print(answer) }
         }
     }
 
@@ -96,8 +98,7 @@ struct Attest: ParsableCommand {
             "The guest's event log, from which all quoted vPCRs must follow: the firmware's, or IMA's. Repeatable, in order.",
             valueName: "file"))
         var eventLog: [String] = []
-        @Flag(help: "Print JSON.")
-        var json = false
+        @OptionGroup var output: OutputOptions
 
         func run() throws {
             let report = try verifier().verify(
@@ -108,7 +109,7 @@ struct Attest: ParsableCommand {
                     ("guest", JSON.string(hexadecimal(report.guest))), ("hostPCRs", Self.json(report.hostPCRs)),
                     ("guestPCRs", Self.json(report.guestPCRs)),
                 ] : []
-            try show(report.proved, report.broken, json: json, values)
+            try show(report.proved, report.broken, json: output.json, values)
         }
 
         private func verifier() throws -> DeepQuoteVerifier {

@@ -49,6 +49,7 @@ extension Guest {
         var key: String
         @Option(help: "The host's PCRs that count: sha256:0,2,4,7 and the like.")
         var pcrs = PCRChoice.firmware
+        @OptionGroup var output: OutputOptions
 
         func run() throws {
             let instance = options.instance
@@ -58,6 +59,9 @@ extension Guest {
             _ = try instance.ask(
                 .device, BindingCalls.Bind.self, .init(guest: guest.bytes, updateKey: key.area, approval: approval),
                 explained: [CallStatus(rawValue: TPMRC.failure.rawValue): "\(name) has keys already, which cannot be bound any more; its log says more"])
+            output.show(.object([("guest", .string(name.text)), ("bound-to-host-pcrs", .string(pcrs.description))])) {
+                print("\(name): bound to the host's PCRs \(pcrs)")
+            }
         }
     }
 }
@@ -74,13 +78,14 @@ extension Host {
         var key: String
         @Option(help: ArgumentHelp("The host's PCRs as they will be, in the form that tpm2_pcrread prints.", valueName: "file"))
         var hostPcrs: String?
+        @OptionGroup var output: OutputOptions
 
         func run() throws {
             let instance = options.instance
             let key = try UpdateKey(key)
             let all = try GuestEnrolment.list(instance)
             if let missing = names.first(where: { name in !all.contains { $0.name == name } }) { _ = try instance.guest(missing) }
-            var approved = 0
+            var approved: [JSON] = []
             for guest in all where names.isEmpty || names.contains(guest.name) {
                 guard let binding = try instance.binding(of: guest.guest), binding.updateKey == key.area else {
                     guard names.isEmpty else { throw Failure(.usage, "\(guest.name) is not bound with this key") }
@@ -89,10 +94,12 @@ extension Host {
                 let values = try instance.hostPCRs(binding.selection, hostPcrs)
                 let approval = try key.approve(values, binding.selection, for: guest.guest)
                 _ = try instance.ask(.device, BindingCalls.Approve.self, .init(guest: guest.guest.bytes, approval: approval))
-                print("\(guest.name): \(PCRChoice(binding.selection)) approved")
-                approved += 1
+                let pcrs = PCRChoice(binding.selection).description
+                approved.append(.object([("guest", .string(guest.name.text)), ("host-pcrs", .string(pcrs))]))
+                if !output.json { print("\(guest.name): \(pcrs) approved") }
             }
-            guard approved > 0 else { throw Failure(.noInput, "no guest is bound with this key") }
+            guard !approved.isEmpty else { throw Failure(.noInput, "no guest is bound with this key") }
+            if output.json { print(JSON.array(approved)) }
         }
     }
 }

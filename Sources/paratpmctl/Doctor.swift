@@ -39,12 +39,12 @@ struct Doctor: ParsableCommand {
             """)
 
     @OptionGroup var options: InstanceOptions
-    @Flag(help: "Print JSON.") var json = false
+    @OptionGroup var output: OutputOptions
 
     func run() throws {
         let findings = Examination(options.instance).findings
         let problems = findings.count { $0.level == .problem }
-        if json {
+        if output.json {
             print(JSON.object([("ok", .bool(problems == 0)), ("findings", .array(findings.map(\.json)))]))
         } else {
             findings.forEach { $0.show() }

@@ -13,12 +13,11 @@ struct Guest: ParsableCommand {
         static let configuration = CommandConfiguration(abstract: "List the guests: name and id.")
 
         @OptionGroup var options: InstanceOptions
-        @Flag(help: "Print JSON.")
-        var json = false
+        @OptionGroup var output: OutputOptions
 
         func run() throws {
             let guests = try GuestEnrolment.list(options.instance)
-            if json {
+            if output.json {
                 let fields = guests.map { [("name", JSON.string($0.name.text)), ("id", JSON.string($0.guest.hex))] }
                 print(JSON.array(fields.map { .object($0) }))
             } else {

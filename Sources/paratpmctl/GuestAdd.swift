@@ -19,13 +19,12 @@ extension Guest {
         var restore: String?
         @Flag(help: "Do not open the control socket (system-wide instance only).")
         var noStart = false
-        @Flag(help: "Print JSON: the guest's name, id and control socket.")
-        var json = false
+        @OptionGroup var output: OutputOptions
 
         func run() throws {
             let instance = options.instance
             try make(instance)
-            guard json else { return }
+            guard output.json else { return }
             print(JSON.object([
                 ("name", .string(name.text)), ("id", .string(try instance.guest(name).hex)),
                 ("control-socket", .string(instance.controlSocket(name))),

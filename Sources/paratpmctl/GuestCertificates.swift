@@ -33,10 +33,14 @@ extension Guest {
         private var index: [CertificateIndex] = []
         @Flag(help: "Revoke, and make no new ones.")
         var revoke = false
+        @OptionGroup var output: OutputOptions
 
         func run() throws {
             _ = try options.instance.ask(.device, HostCalls.Recertify.self, .init(
                 guest: try options.instance.guest(name).bytes, chosen: index.map(\.certificate.index), renewing: !revoke))
+            output.show(.object([("guest", .string(name.text)), ("renewing", .bool(!revoke))])) {
+                print("\(name): revoked" + (revoke ? "" : "; new ones are made when its TPM is started the next time"))
+            }
         }
     }
 
@@ -48,6 +52,7 @@ extension Guest {
         @Argument(help: "The guest's name.") var name: GuestName
         @Option(help: ArgumentHelp("Which one, by NV index (default: 0x1c00002).", valueName: "index"))
         private var index: CertificateIndex?
+        @OptionGroup var output: OutputOptions
 
         func run() throws {
             let guest = try options.instance.guest(name)
@@ -55,7 +60,10 @@ extension Guest {
             let certificate = try options.instance.ask(
                 .device, HostCalls.Certificate.self, .init(guest: guest.bytes, index: index.index),
                 explained: [.unavailable: "\(name) has no such certificate yet; its TPM gets it when it starts, after paratpmctl host init"])
-            print(PEM.text("CERTIFICATE", certificate.bytes), terminator: "")
+            let text = PEM.text("CERTIFICATE", certificate.bytes)
+            output.show(.object([
+                ("guest", .string(name.text)), ("index", .string("0x" + String(index.rawValue, radix: 16))), ("certificate", .string(text)),
+            ])) { print(text, terminator: "") }
         }
     }
 }

@@ -18,20 +18,19 @@ extension Guest {
         var yes = false
         @Flag(help: "Only list them.")
         var dryRun = false
-        @Flag(help: "Print JSON: the guests that were found, and whether they were removed.")
-        var json = false
+        @OptionGroup var output: OutputOptions
 
         func run() throws {
             let instance = options.instance
             let lost = try instance.lostGuests()
-            if !json { for guest in lost { print("\(guest.name)\t\(guest.home)") } }
+            if !output.json { for guest in lost { print("\(guest.name)\t\(guest.home)") } }
             let removes = !dryRun && !lost.isEmpty
             if removes {
                 if instance.isSystem && geteuid() != 0 { throw Failure(.noPermission, "only root removes guests of the system-wide instance") }
                 if !yes { try confirm("Remove these \(lost.count) guests? Their keys are lost for ever.", otherwise: "nothing was removed") }
                 for guest in lost { try GuestRemoval(guest, instance).destroy() }
             }
-            guard json else { return }
+            guard output.json else { return }
             let guests = lost.map { [("name", JSON.string($0.name.text)), ("directory", JSON.string($0.home))] }
             print(JSON.object([("removed", .bool(removes)), ("guests", .array(guests.map { .object($0) }))]))
         }

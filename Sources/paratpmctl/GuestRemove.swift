@@ -21,8 +21,7 @@ extension Guest {
         var yes = false
         @Flag(help: "Destroy nothing: set the guest's keys and state aside.")
         var keepState = false
-        @Flag(help: "Print JSON: the guest that was removed, and where its state is kept.")
-        var json = false
+        @OptionGroup var output: OutputOptions
 
         func run() throws {
             let instance = options.instance
@@ -42,7 +41,7 @@ extension Guest {
             var kept: String?
             if keepState { kept = try keep(guest, instance) } else { try GuestRemoval(guest, instance).destroy() }
             if hasUnits { try GuestUser.remove(name) }
-            if json {
+            if output.json {
                 print(JSON.object([("removed", .string(name.text)), ("kept", kept.map { .string($0) } ?? .null)]))
             } else if let kept {
                 print("the state of \(name) is kept in \(kept)")

@@ -13,8 +13,7 @@ extension Guest {
 
         @OptionGroup var options: InstanceOptions
         @Argument(help: "The guest's name.") var name: GuestName
-        @Flag(help: "Print JSON.")
-        var json = false
+        @OptionGroup var output: OutputOptions
 
         func run() throws {
             let instance = options.instance
@@ -28,7 +27,7 @@ extension Guest {
             let fields = guest.json + files(guest.registration, instance) + [
                 ("policy", .array(lineage(instance).map { .string($0) })), ("bound-to-host-pcrs", binding ?? .null),
             ]
-            if json { return print(JSON.object(fields)) }
+            if output.json { return print(JSON.object(fields)) }
             for (key, value) in fields { print("\(key): \(value.plain)") }
         }
 

@@ -19,8 +19,7 @@ struct Host: ParsableCommand {
         static let configuration = CommandConfiguration(commandName: "status", abstract: "Show the host's identity.")
 
         @OptionGroup var options: InstanceOptions
-        @Flag(help: "Print JSON.")
-        var json = false
+        @OptionGroup var output: OutputOptions
 
         func run() throws {
             let lines = try options.instance.ask(.device, StatusCall.self, Nothing()).lines
@@ -32,11 +31,7 @@ struct Host: ParsableCommand {
                 ]
             } ?? [("identity", "none (paratpmctl host init)")]
             let all = host + lines.map { ($0.key, $0.value) }
-            if json {
-                print(JSON.object(all.map { ($0.0, .string($0.1)) }))
-            } else {
-                for (key, value) in all { print("\(key): \(value)") }
-            }
+            output.show(.object(all.map { ($0.0, .string($0.1)) })) { for (key, value) in all { print("\(key): \(value)") } }
         }
     }
 
@@ -44,10 +39,14 @@ struct Host: ParsableCommand {
         static let configuration = CommandConfiguration(abstract: "Write the evidence that a verifier keeps of this host.")
 
         @OptionGroup var options: InstanceOptions
-        @Option(help: ArgumentHelp("Where to write it (else standard output).", valueName: "file"))
-        var out: String?
+        @OptionGroup var output: FileOutputOptions
 
-        func run() throws { try writeOutput(try options.instance.evidence().bytes, out) }
+        func run() throws {
+            let evidence = try options.instance.evidence()
+            try output.write(evidence.bytes, [
+                ("endorsement-key", .string(evidence.endorsementKeyName)), ("evidence", .string(hexadecimal(evidence.id))),
+            ])
+        }
     }
 
     struct Verify: ParsableCommand {
@@ -57,8 +56,7 @@ struct Host: ParsableCommand {
 
         @Argument(help: ArgumentHelp("What paratpmctl host enrol wrote.", valueName: "evidence")) var file: String
         @OptionGroup var trust: TrustOptions
-        @Flag(help: "Print JSON.")
-        var json = false
+        @OptionGroup var output: OutputOptions
 
         func run() throws {
             let evidence = try decode(file) { (bytes) throws(FormatError) in try HostEvidence(bytes) }
@@ -68,7 +66,7 @@ struct Host: ParsableCommand {
             do throws(BrokenLink) {
                 _ = try VerifiedHost(evidence, trust: trust, time: currentTime()) { links.append($0) }
             } catch { broken = error }
-            try show(links, broken, json: json, [("evidence", .string(hexadecimal(evidence.id)))])
+            try show(links, broken, json: output.json, [("evidence", .string(hexadecimal(evidence.id)))])
         }
     }
 
@@ -81,12 +79,13 @@ struct Host: ParsableCommand {
         @Argument(help: ArgumentHelp("The challenge.", valueName: "file")) var file: String
         @Option(help: ArgumentHelp("The auth of the chip's endorsement hierarchy, where it has one.", valueName: "file"))
         var endorsementAuthFile: String?
+        @OptionGroup var output: OutputOptions
 
         func run() throws {
             let challenge = try decode(file) { (bytes) throws(FormatError) in try HostChallenge(bytes) }
             let answer = try options.instance.ask(.device, HostCalls.Activate.self, .init(
                 blob: challenge.blob, encryptedSecret: challenge.encryptedSecret, endorsementAuth: try readAuth(endorsementAuthFile)))
-            print(hexadecimal(answer.bytes))
+            output.show(.object([("answer", .string(hexadecimal(answer.bytes)))])) { print(hexadecimal(answer.bytes)) }
         }
     }
 
@@ -97,8 +96,7 @@ struct Host: ParsableCommand {
         @OptionGroup var options: InstanceOptions
         @Option(help: "Which: sha256:0,1,7 and the like.")
         var pcrs = PCRChoice.firmware
-        @Flag(help: "Print JSON.")
-        var json = false
+        @OptionGroup var output: OutputOptions
 
         func run() throws {
             var values: PCRValues = [:]
@@ -107,7 +105,7 @@ struct Host: ParsableCommand {
                 guard let read = PCRValues(bytes, [selection]) else { throw Failure(.unavailable, "paratpm-device: the values do not fit the PCRs") }
                 values.merge(read) { $1 }
             }
-            if json { print(JSON(values)) } else { print(values.text, terminator: "") }
+            output.show(JSON(values)) { print(values.text, terminator: "") }
         }
     }
 
@@ -116,21 +114,27 @@ struct Host: ParsableCommand {
             abstract: "Print the host's certificate (PEM), with which openssl verify checks those of its guests.")
 
         @OptionGroup var options: InstanceOptions
+        @OptionGroup var output: OutputOptions
 
-        func run() throws { print(PEM.text("CERTIFICATE", try options.instance.evidence().hostCertificate), terminator: "") }
+        func run() throws {
+            let certificate = PEM.text("CERTIFICATE", try options.instance.evidence().hostCertificate)
+            output.show(.object([("certificate", .string(certificate))])) { print(certificate, terminator: "") }
+        }
     }
 
     struct Revocations: ParsableCommand {
         static let configuration = CommandConfiguration(abstract: "Print a revocation list of the guests' certificates, signed now (PEM).")
 
         @OptionGroup var options: InstanceOptions
+        @OptionGroup var output: OutputOptions
 
         func run() throws {
             _ = try options.instance.ask(.device, HostCalls.RevocationList.self, Nothing(), explained: [.unavailable: noIdentity])
             guard let list = try Files.read(options.instance.revocationList, max: 32 << 20) else {
                 throw Failure(.noInput, "\(options.instance.revocationList) is missing")
             }
-            print(PEM.text("X509 CRL", list), terminator: "")
+            let text = PEM.text("X509 CRL", list)
+            output.show(.object([("revocations", .string(text))])) { print(text, terminator: "") }
         }
     }
 }

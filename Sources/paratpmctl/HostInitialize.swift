@@ -22,8 +22,7 @@ extension Host {
         var pcrs: PCRChoice?
         @Option(help: ArgumentHelp("The auth of the chip's endorsement hierarchy, where it has one.", valueName: "file"))
         var endorsementAuthFile: String?
-        @Flag(help: "Print JSON.")
-        var json = false
+        @OptionGroup var output: OutputOptions
 
         func run() throws {
             let instance = options.instance
@@ -36,9 +35,10 @@ extension Host {
                 ("gate-secret", gate.outcome.rawValue), ("gate-pcrs", gate.pcrs), ("identity", isSame ? "kept" : "made"),
                 ("endorsement-key", evidence.endorsementKeyName), ("evidence", hexadecimal(evidence.id)),
             ]
-            if json { return print(JSON.object(results.map { ($0.0, .string($0.1)) })) }
-            for (key, value) in results { print("\(key.replacing("-", with: " ")): \(value)") }
-            if isSame && gate.outcome == .kept { print("nothing was changed: all of it was there") }
+            output.show(.object(results.map { ($0.0, .string($0.1)) })) {
+                for (key, value) in results { print("\(key.replacing("-", with: " ")): \(value)") }
+                if isSame && gate.outcome == .kept { print("nothing was changed: all of it was there") }
+            }
         }
     }
 }

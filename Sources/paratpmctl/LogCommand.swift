@@ -21,7 +21,7 @@ struct LogCommand: ParsableCommand {
     @Option(name: [.customShort("n"), .long], help: ArgumentHelp("Only so many, the last ones.", valueName: "number")) var lines: Int?
     @Flag(help: "All that was said, not only events.") var all = false
     @Flag(name: .shortAndLong, help: "Go on, until it is interrupted.") var follow = false
-    @Flag(help: "Print JSON, one object to a line.") var json = false
+    @OptionGroup var output: OutputOptions
 
     func validate() throws {
         guard since.map({ $0.count == 20 && $0.hasSuffix("Z") && $0.contains("T") }) ?? true else {
@@ -50,7 +50,7 @@ struct LogCommand: ParsableCommand {
     }
 
     private func show(_ entry: LogEntry) {
-        print(json ? entry.json.description : entry.line)
+        print(output.json ? entry.json.description : entry.line)
         fflush(nil)
     }
 }

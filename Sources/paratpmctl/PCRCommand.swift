@@ -17,8 +17,7 @@ struct PCRCommand: ParsableCommand {
         @OptionGroup var options: InstanceOptions
         @Argument(help: "The guest's name.") var name: GuestName
         @Argument(help: "Which vPCRs: sha256:0,1,7 and the like; several banks with “+” between them.") var pcrs: PCRChoice?
-        @Flag(help: "Print JSON.")
-        var json = false
+        @OptionGroup var output: OutputOptions
 
         func run() throws {
             let instance = options.instance
@@ -39,7 +38,7 @@ struct PCRCommand: ParsableCommand {
                 for (pcr, digest) in zip(selection.pcrs, reply.digests) { values[PCRIndex(PCRBank(selection.hash), pcr)] = digest.digest }
             }
             guard !values.isEmpty else { throw Failure(.noInput, "\(name) has none of these vPCRs (\(choice))") }
-            if json { print(describe(values, updates)) } else { print(values.text, terminator: "") }
+            output.show(describe(values, updates)) { print(values.text, terminator: "") }
         }
 
         private func describe(_ values: PCRValues, _ updates: UInt32) -> JSON {

@@ -24,19 +24,12 @@ struct Policy: ParsableCommand {
 
         @OptionGroup var options: InstanceOptions
         @Argument(help: "Policy files.", completion: .file(extensions: ["toml"])) var file: [String] = []
-        @Flag(help: "Print JSON.") var json = false
+        @OptionGroup var output: OutputOptions
 
         func run() throws {
-            try PolicySources.reporting(json: json) {
+            try PolicySources.reporting(json: output.json) {
                 let text = try PolicySources.load(file, options.instance)
-                if json {
-                    print(JSON.object([
-                        ("ok", .bool(true)), ("profiles", .array(text.profileNames.map { .string($0) })),
-                        ("guests", .array(text.guestNames.map { .string($0) })),
-                    ]))
-                } else {
-                    print("good: \(text.profileNames.count) profiles, \(text.guestNames.count) guests")
-                }
+                output.show(text.summary()) { print("good: \(text.profileNames.count) profiles, \(text.guestNames.count) guests") }
             }
         }
     }
@@ -52,6 +45,7 @@ struct Policy: ParsableCommand {
         @OptionGroup var options: InstanceOptions
         @Option(help: ArgumentHelp("Write there instead of the instance's place.", valueName: "path")) var output: String?
         @Flag(help: "Where a file is wrong, keep what was compiled before.") var keep = false
+        @OptionGroup var result: OutputOptions
 
         func run() throws {
             do { try compile() } catch {
@@ -61,10 +55,10 @@ struct Policy: ParsableCommand {
         }
 
         private func compile() throws {
-            try PolicySources.reporting {
+            try PolicySources.reporting(json: result.json) {
                 let text = try PolicySources.load([], options.instance)
-                let set = text.compiled()
-                try CompiledPolicy.write(set, options.instance, at: output)
+                try CompiledPolicy.write(text.compiled(), options.instance, at: output)
+                result.show(text.summary(("file", .string(output ?? options.instance.compiledPolicy)))) {}
             }
         }
     }
@@ -78,15 +72,13 @@ struct Policy: ParsableCommand {
                 """)
 
         @OptionGroup var options: InstanceOptions
-        @Flag(help: "Print JSON.") var json = false
+        @OptionGroup var output: OutputOptions
 
         func run() throws {
-            try PolicySources.reporting(json: json) {
+            try PolicySources.reporting(json: output.json) {
                 let text = try PolicySources.load([], options.instance)
                 let changes = try CompiledPolicy.putInForce(text.compiled(), options.instance)
-                if json {
-                    print(JSON.object([("ok", .bool(true)), ("changes", .array(changes.map(describe)))]))
-                } else {
+                output.show(.object([("ok", .bool(true)), ("changes", .array(changes.map(describe)))])) {
                     for change in changes { print("\(change.guest?.text ?? "other guests"): \(change.key.rawValue): \(change.text)") }
                     print(changes.isEmpty ? "nothing changed" : "in force; connections that are there stay")
                 }
@@ -99,6 +91,15 @@ struct Policy: ParsableCommand {
                 ("old", .array(change.old.map { .string($0) })), ("new", .array(change.new.map { .string($0) })),
             ])
         }
+    }
+}
+
+extension HostPolicyText {
+    /// - Parameter more: what else is to be said of it.
+    fileprivate func summary(_ more: (String, JSON)...) -> JSON {
+        .object([
+            ("ok", .bool(true)), ("profiles", .array(profileNames.map { .string($0) })), ("guests", .array(guestNames.map { .string($0) })),
+        ] + more)
     }
 }
 

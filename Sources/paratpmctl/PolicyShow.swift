@@ -14,12 +14,12 @@ extension Policy {
 
         @OptionGroup var options: InstanceOptions
         @Argument(help: "The guest's name.") var guest: GuestName
-        @Flag(help: "Print JSON.") var json = false
+        @OptionGroup var output: OutputOptions
 
         func run() throws {
-            try PolicySources.reporting(json: json) {
+            try PolicySources.reporting(json: output.json) {
                 let effective = try PolicySources.load([], options.instance).effective(guest)
-                if json { return print(describe(effective)) }
+                if output.json { return print(describe(effective)) }
                 print("\(guest): \(effective.lineage.joined(separator: " < "))")
                 for key in PolicyKey.allCases {
                     print("  \(key.rawValue) = \(text(key, effective))    # \(effective.origin(of: key))")
@@ -53,13 +53,13 @@ extension Policy {
         @OptionGroup var options: InstanceOptions
         @Argument(help: "The guest's name.") var guest: GuestName
         @Argument(help: "What is asked about.") var what: String
-        @Flag(help: "Print JSON: the lines.") var json = false
+        @OptionGroup var output: OutputOptions
 
         func run() throws {
-            try PolicySources.reporting {
+            try PolicySources.reporting(json: output.json) {
                 let effective = try PolicySources.load([], options.instance).effective(guest)
                 let lines = try lines(effective)
-                if json { print(JSON.array(lines.map { .string($0) })) } else { lines.forEach { print($0) } }
+                output.show(.array(lines.map { .string($0) })) { lines.forEach { print($0) } }
             }
         }
 

@@ -15,12 +15,11 @@ struct SandboxCommand: ParsableCommand {
         @OptionGroup var options: InstanceOptions
         @Argument(help: "One process only: \(ConfinedRole.allCases.map(\.rawValue).joined(separator: ", ")).")
         var role: ConfinedRole?
-        @Flag(help: "Print JSON.")
-        var json = false
+        @OptionGroup var output: OutputOptions
 
         func run() {
             let profiles = (role.map { [$0] } ?? ConfinedRole.allCases).map { ($0, $0.profile(options.instance)) }
-            if json {
+            if output.json {
                 print(JSON.object(profiles.map { ($0.rawValue, $1.json) }))
             } else {
                 print(profiles.map { "\($0.rawValue): \($1.callNames.count) system calls\n" + $1.lines }.joined(separator: "\n\n"))

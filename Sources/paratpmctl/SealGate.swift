@@ -19,6 +19,7 @@ extension Host {
         var pcrs: PCRChoice?
         @Flag(help: "None.")
         var noPcrs = false
+        @OptionGroup var output: OutputOptions
 
         func validate() throws {
             guard (pcrs != nil) != noPcrs else { throw ValidationError("Give either --pcrs or --no-pcrs.") }
@@ -32,6 +33,8 @@ extension Host {
             }
             let record = try instance.ask(.policy, GateSealCalls.Seal.self, .init(selection: pcrs?.selections ?? [])).bytes
             try Files.write(instance.gateRecord, record, mode: 0o600, replacing: true, owner: status.st_uid)
+            let choice = pcrs?.description ?? "none"
+            output.show(.object([("gate-pcrs", .string(choice))])) { print("gate pcrs: \(choice)") }
         }
     }
 }

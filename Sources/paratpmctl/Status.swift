@@ -14,8 +14,7 @@ struct Status: ParsableCommand {
             """)
 
     @OptionGroup var options: InstanceOptions
-    @Flag(help: "Print JSON, one object to a line.")
-    var json = false
+    @OptionGroup var output: OutputOptions
     @Flag(help: "Show it again and again: on a terminal in the same place.")
     var watch = false
     @Option(help: ArgumentHelp("Seconds between two times.", valueName: "seconds"))
@@ -45,7 +44,7 @@ struct Status: ParsableCommand {
     }
 
     private func show(_ now: Snapshot, since former: Snapshot?) {
-        if json { print(now.json(since: former)) } else if watch && Terminal.isThere { Terminal.redraw(now.text(since: former)) } else {
+        if output.json { print(now.json(since: former)) } else if watch && Terminal.isThere { Terminal.redraw(now.text(since: former)) } else {
             if former != nil { print() }
             now.text(since: former).forEach { print($0) }
         }

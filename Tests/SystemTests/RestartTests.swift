@@ -162,8 +162,8 @@ private final class Killer: @unchecked Sendable {
         #expect(Array(attest.suffix(32)) == digest(.sha256, pcr))
     }
 
-    private func kill(_ broker: Broker, _ service: String = "paratpm-policy") throws {
-        let pids = try broker.processes { $0.contains("/\(service) ") }
+    private func kill(_ broker: Broker) throws {
+        let pids = try broker.processes { $0.contains("/paratpm-policy ") }
         #expect(pids.count == 1)
         for pid in pids { Glibc.kill(pid, SIGKILL) }
     }
@@ -225,9 +225,11 @@ private final class Killer: @unchecked Sendable {
             (before, next) = (guest.retries, Date().addingTimeInterval(1.5))
             kills += 1
             let delay = UInt32.random(in: 0...50_000)
+            let victims = try? broker.processes { $0.contains("/\(service) ") }
+            #expect(victims?.count == 1)
             Thread.detachNewThread {
                 usleep(delay)
-                #expect(throws: Never.self) { try kill(broker, service) }
+                for pid in victims ?? [] { Glibc.kill(pid, SIGKILL) }
             }
             return false
         }
