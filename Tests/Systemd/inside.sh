@@ -33,6 +33,8 @@ for unit in paratpm-device paratpm-policy; do
   [ "$(property $unit ActiveState)" = active ] || fail "$unit is $(property $unit ActiveState)"
   times+=("$(property $unit ActiveEnterTimestampMonotonic)")
 done
+tr '\0' '\n' </proc/"$(property paratpm-policy MainPID)"/environ | grep -qx "PARATPM_BOOT_ID=[0-9a-f]\{32\}" ||
+  fail "paratpm-policy is not told which boot this is"
 [ "${times[0]}" -le "${times[1]}" ] || fail "paratpm-policy was ready before paratpm-device"
 paratpmctl status
 
