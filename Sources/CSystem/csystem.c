@@ -195,5 +195,4 @@ pid_t csystem_spawn(const char *path, char *const argv[], char *const envp[], co
     _exit(127);
 }
 
-void csystem_return_large_blocks(int bytes) { mallopt(M_MMAP_THRESHOLD, bytes); }
 void csystem_return_free_memory(void) { malloc_trim(0); }

@@ -90,10 +90,10 @@ package enum GuestDoor {
         if let data { try guest.takeData(from: data) }
         if let target = options.pidFile { try files.writePID(target) }
         if options.isDaemon { Background.ready(keepsLog: options.logFile != nil) }
-        csystem_return_free_memory()
         LogSink.connect()
 
         try confine(.guest(removing: files.directories), .guest, allowsUnconfined: options.allowsUnconfined)
+        csystem_return_free_memory()
 
         manager.ready()
         defer { manager.stopping() }

@@ -66,6 +66,7 @@ private struct Spawner {
         } catch {
             end(error.message)
         }
+        csystem_return_free_memory()
         let channel = Channel(door)
         var proxies: [pid_t] = []
         while let (bytes, descriptors) = try? channel.receive() {

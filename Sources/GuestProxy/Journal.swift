@@ -96,10 +96,9 @@ package final class Journal: DurableStore {
 
     /// The first sector goes first: from then on the region counts as empty, whatever is left of it.
     private func clear(_ region: Int) throws(JournalError) {
-        let zeros = [UInt8](repeating: 0, count: layout.regionSize)
-        try file.write(Array(zeros[..<JournalLayout.sector]), at: layout.region(region))
+        try file.writeZeros(at: layout.region(region), count: JournalLayout.sector)
         try file.synchronize()
-        try file.write(zeros, at: layout.region(region))
+        try file.writeZeros(at: layout.region(region), count: layout.regionSize)
         try file.synchronize()
     }
 
@@ -108,7 +107,7 @@ package final class Journal: DurableStore {
         if try file.size().bytes == 0 {
             try file.extend(to: layout.fileSize)
             // Zeros that are really there: the space is taken, and a commit need not make the file system find some.
-            try file.write([UInt8](repeating: 0, count: layout.fileSize), at: 0)
+            try file.writeZeros(at: 0, count: layout.fileSize)
         }
         let keys = JournalKeys(secret, salt: randomBytes(JournalKeys.saltSize))
         try file.write(keys.fileHeader(layout), at: 0)
@@ -162,8 +161,8 @@ extension Journal {
     }
 
     private func read(_ region: Int, _ keys: JournalKeys) throws(JournalError) -> Region {
-        let bytes = try file.read(at: layout.region(region), count: layout.regionSize)
-        return try RegionReader(bytes: bytes, base: layout.region(region), keys: keys).read()
+        let base = layout.region(region)
+        return try RegionReader(bytes: RegionBytes(file, at: base, count: layout.regionSize), base: base, keys: keys).read()
     }
 
     private func take(_ chain: Region.Chain, region: Int, besides other: Region, _ keys: JournalKeys) throws(JournalError) {
@@ -191,8 +190,8 @@ extension Journal {
     /// A file without a header is a new one, if there is nothing in it at all.
     private func requireUnused() throws(JournalError) {
         for region in 0...1 {
-            let bytes = try file.read(at: layout.region(region), count: layout.regionSize)
-            guard bytes.allSatisfy({ $0 == 0 }) else { throw .damaged("the missing header", offset: 0) }
+            let bytes = try RegionBytes(file, at: layout.region(region), count: layout.regionSize)
+            guard bytes.isZero(0..<bytes.count) else { throw .damaged("the missing header", offset: 0) }
         }
     }
 

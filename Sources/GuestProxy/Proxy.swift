@@ -27,8 +27,6 @@ package final class Proxy {
         LogSink.look()
         LogSink.prefix = variable(LogSink.prefixVariable) ?? ""
         signal(SIGPIPE, SIG_IGN)
-        // Reading the state file takes megabytes for a moment.
-        csystem_return_large_blocks(128 * 1024)
         let proxy = Proxy(
             door: Descriptor(owning: ProxyCalls.Inherited.door), state: Descriptor(owning: ProxyCalls.Inherited.state))
         do throws(SandboxError) {

@@ -3,6 +3,8 @@ import Glibc
 
 /// An open file or block device. Tests put one in its place that can lose power.
 package class StateFile {
+    /// How much of it is in memory at a time where all of it is read or cleared, in bytes: a proxy's start pays for every page.
+    static let piece = 64 * 1024
     private let descriptor: Int32
     /// Measured before the process confined itself; an errno where that went wrong.
     private let measured: Result<(bytes: Int, isFixed: Bool), JournalError>
@@ -52,6 +54,13 @@ package class StateFile {
             if written < 0, errno == EINTR { continue }
             guard written > 0 else { throw .io("write", written < 0 ? errno : EIO) }
             done += written
+        }
+    }
+
+    package func writeZeros(at offset: Int, count: Int) throws(JournalError) {
+        let zeros = [UInt8](repeating: 0, count: min(count, Self.piece))
+        for start in stride(from: 0, to: count, by: zeros.count) {
+            try write(count - start < zeros.count ? Array(zeros[..<(count - start)]) : zeros, at: offset + start)
         }
     }
 

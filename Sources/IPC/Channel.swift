@@ -7,12 +7,8 @@ package final class Channel {
     package let descriptor: Descriptor
     /// What is done while the answer to a call is awaited; it returns when that is there.
     package var awaiting: ((Channel) -> Void)?
-    // SAFETY: owned, freed in deinit, never handed out. Not initialised: only what a message fills is memory of the process.
-    private let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: Frame.largest, alignment: 16)
 
     package init(_ descriptor: Descriptor) { self.descriptor = descriptor }
-
-    deinit { buffer.deallocate() }
 
     /// Connects to a service's socket.
     /// - Parameter timeout: seconds that a call waits for its reply; nil waits for ever.
@@ -45,20 +41,24 @@ package final class Channel {
     package func receive(flags: Int32 = 0) throws(IPCError) -> (bytes: [UInt8], descriptors: [Descriptor]) {
         var raws = [Int32](repeating: -1, count: Int(CSYSTEM_MAX_FDS))
         var count: Int32 = 0
-        let received = csystem_receive(descriptor.raw, buffer.baseAddress, buffer.count, &raws, &count, flags)
-        if received < 0 {
-            switch errno {
-            case EAGAIN: throw .timeout
-            case ECONNRESET, EPIPE, ENOTCONN: throw .disconnected
-            case EMSGSIZE: throw .malformed
-            default: throw .system(errno)
-            }
+        var problem: Int32 = 0
+        let message = withUnsafeTemporaryAllocation(byteCount: Frame.largest, alignment: 16) { buffer -> [UInt8] in
+            let received = csystem_receive(descriptor.raw, buffer.baseAddress, buffer.count, &raws, &count, flags)
+            if received < 0 { problem = errno }
+            let filled = UnsafeMutableRawBufferPointer(rebasing: buffer[..<max(0, received)])
+            defer { filled.initializeMemory(as: UInt8.self, repeating: 0) }  // replies may hold secrets
+            return Array(filled)
+        }
+        switch problem {
+        case 0: break
+        case EAGAIN: throw .timeout
+        case ECONNRESET, EPIPE, ENOTCONN: throw .disconnected
+        case EMSGSIZE: throw .malformed
+        default: throw .system(problem)
         }
         let descriptors = raws.prefix(Int(count)).map { Descriptor(owning: $0) }
-        guard received > 0 else { throw .disconnected }
-        let message = UnsafeMutableRawBufferPointer(rebasing: buffer[..<received])
-        defer { message.initializeMemory(as: UInt8.self, repeating: 0) }  // replies may hold secrets
-        return (Array(message), descriptors)
+        guard !message.isEmpty else { throw .disconnected }
+        return (message, descriptors)
     }
 
     /// - Parameter change: the number of a numbered call.

@@ -125,10 +125,15 @@ package enum CommandTable {
     /// Every command that a guest can call, in ascending order of code.
     package static let rows: [CommandRow] = chapters.flatMap(\.rows).filter { $0.commandClass != .refused }.sorted { $0.code < $1.code }
 
-    private static let byCode: [TPMCommandCode: CommandRow] = Dictionary(uniqueKeysWithValues: rows.map { ($0.code, $0) })
-
     /// nil for a command that the guest's TPM does not have.
-    package static func row(_ code: TPMCommandCode) -> CommandRow? { byCode[code] }
+    package static func row(_ code: TPMCommandCode) -> CommandRow? {
+        var (low, high) = (0, rows.count)
+        while low < high {
+            let middle = (low + high) / 2
+            if rows[middle].code < code { low = middle + 1 } else { high = middle }
+        }
+        return low < rows.count && rows[low].code == code ? rows[low] : nil
+    }
 
     /// Every command that Part 3 has, the refused ones too, in its order.
     package static let chapters: [CommandChapter] = [

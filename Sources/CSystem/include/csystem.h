@@ -61,7 +61,5 @@ int csystem_copies_read(const volatile uint32_t *sequence, const void *copies, s
 pid_t csystem_spawn(const char *path, char *const argv[], char *const envp[], const int *sources, const int *targets, int count,
                     int death_signal);
 
-/// mallopt(M_MMAP_THRESHOLD): blocks of this many bytes and more go back to the system when they are freed.
-void csystem_return_large_blocks(int bytes);
 /// Gives back what was allocated for a while: a process that starts up needs more than one that serves.
 void csystem_return_free_memory(void);
