@@ -31,6 +31,8 @@ package struct ChipSession {
     package let handle: TPMHandle
     private let sessionKey: Secret
     private var nonceTPM: [UInt8]
+    /// Of the nonces to come: asking the kernel for each would cost a system call a command.
+    private var randomness: ArraySlice<UInt8> = []
     /// nonceCaller, the attributes and sessionKey || authValue of the command under way
     private var sent: (nonce: [UInt8], attributes: SessionAttributes, key: Secret) = ([], [], .empty)
 
@@ -61,7 +63,7 @@ package struct ChipSession {
     package mutating func authorize(
         _ code: TPMCommandCode, _ entities: [Entity], _ parameters: inout [UInt8], _ attributes: SessionAttributes, auth: Secret
     ) -> AuthCommand {
-        let nonce = randomBytes(Self.nonceSize)
+        let nonce = freshNonce()
         var (own, authValue) = (sessionKey.bytes, auth.bytes)
         var both = own + authValue
         sent = (nonce, attributes, Secret(both))
@@ -72,6 +74,12 @@ package struct ChipSession {
         let mac = authenticate(
             Self.parameterHash(code, entities, parameters), newer: nonce, older: nonceTPM, attributes)
         return AuthCommand(handle: handle, nonce: nonce, attributes: attributes, hmac: mac)
+    }
+
+    private mutating func freshNonce() -> [UInt8] {
+        if randomness.isEmpty { randomness = randomBytes(16 * Self.nonceSize)[...] }
+        defer { randomness = randomness.dropFirst(Self.nonceSize) }
+        return Array(randomness.prefix(Self.nonceSize))
     }
 
     /// Checks a successful response and decrypts its first parameter. False: it is not the chip's answer to that command.

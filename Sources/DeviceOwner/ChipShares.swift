@@ -19,8 +19,10 @@ final class ChipShares {
     private var proxies: [GuestID: Int] = [:]
     private var names: [GuestID: GuestName] = [:]
     private var refusals = LogLimiter()
-    /// Calls that wait for their turn, as of the last turn.
-    private(set) var queued: [GuestID: Int] = [:]
+    /// Whose calls wait for their turn, as of the last turn.
+    private var waiting: [FairShare.Account] = []
+    /// Of the policy that the accounts obey.
+    private var policyVersion = -1
 
     init(_ chip: Chip, _ book: PolicyBook) {
         self.chip = chip
@@ -29,13 +31,17 @@ final class ChipShares {
 
     // MARK: Connections
 
-    func open(_ guest: KnownGuest) throws(CallStatus) {
+    /// - Returns: the guest's account, for the connection to keep.
+    func open(_ guest: KnownGuest) throws(CallStatus) -> FairShare.Account {
         names[guest.id] = guest.name
         guard proxies[guest.id, default: 0] < Self.proxiesMax else {
             refuse(guest.id, "connections")
             throw .quota
         }
         proxies[guest.id, default: 0] += 1
+        let account = account(of: guest.id)
+        account.obey(share(of: guest.id), at: nanoseconds())
+        return account
     }
 
     func close(_ connection: Connection) {
@@ -61,39 +67,58 @@ final class ChipShares {
                 default: .waits
                 }
             },
-            next: { [self] waiting in
+            next: { [self] connections in
                 chipTime = chip.statistics.nanoseconds
-                let guests = waiting.compactMap { $0.guest?.id }
-                queued = guests.reduce(into: [:]) { $0[$1, default: 0] += 1 }
-                return fair.next(guests.map { ($0, share(of: $0)) }, at: nanoseconds())
+                obeyPolicy()
+                waiting = connections.compactMap { $0.state.account }
+                return fair.next(waiting, at: nanoseconds())
             },
             served: { [self] connection in
-                guard let guest = connection.guest else { return }
-                queued[guest.id]? -= 1
-                fair.end(guest.id, took: chip.statistics.nanoseconds - chipTime, at: nanoseconds(), inTurn: true)
+                guard let account = connection.state.account else { return }
+                if let index = waiting.firstIndex(where: { $0 === account }) { waiting.remove(at: index) }
+                fair.end(account, took: chip.statistics.nanoseconds - chipTime, at: nanoseconds(), inTurn: true)
             })
     }
+
+    /// Calls that wait for their turn.
+    var queued: [GuestID: Int] { waiting.reduce(into: [:]) { $0[$1.guest, default: 0] += 1 } }
 
     /// A call that the policy checker makes for a guest. The checker serves all guests and does not wait for one's turn, so what is
     /// beyond the guest's rate is refused.
     func carry<R>(for guest: GuestID, makesKey: Bool, _ body: () throws(CallStatus) -> R) throws(CallStatus) -> R {
         if makesKey { try admitKey(guest) }
-        guard fair.takeOperation(guest, share(of: guest), at: nanoseconds()) else {
+        obeyPolicy()
+        let account = account(of: guest)
+        guard fair.takeOperation(account, at: nanoseconds()) else {
             refuse(guest, PolicyKey.operationsPerSecond.rawValue)
             throw CallStatus(rawValue: TPMRC.retry.rawValue)
         }
         let before = chip.statistics.nanoseconds
-        defer { fair.end(guest, took: chip.statistics.nanoseconds - before, at: nanoseconds(), inTurn: false) }
+        defer { fair.end(account, took: chip.statistics.nanoseconds - before, at: nanoseconds(), inTurn: false) }
         return try body()
     }
 
     // MARK: Key generation
 
     func admitKey(_ guest: GuestID) throws(CallStatus) {
-        guard fair.takeKey(guest, share(of: guest), at: nanoseconds()) else {
+        obeyPolicy()
+        guard fair.takeKey(account(of: guest), at: nanoseconds()) else {
             refuse(guest, PolicyKey.keyGenerationsPerMinute.rawValue)
             throw CallStatus(rawValue: TPMRC.retry.rawValue)
         }
+    }
+
+    // MARK: Policy
+
+    private func account(of guest: GuestID) -> FairShare.Account {
+        fair.account(of: guest, at: nanoseconds()) { share(of: guest) }
+    }
+
+    /// Accounts obey the policy as it is now.
+    private func obeyPolicy() {
+        guard policyVersion != book.version else { return }
+        policyVersion = book.version
+        fair.obey(at: nanoseconds()) { share(of: $0) }
     }
 
     private func share(of guest: GuestID) -> DeviceShare {

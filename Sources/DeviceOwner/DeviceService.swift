@@ -14,8 +14,10 @@ package struct TwinTable {
     private var last: UInt32 = 0
     /// The policy checker's session on its connection.
     var session: CarriedSession?
+    /// A proxy's guest's.
+    let account: FairShare.Account?
 
-    package init() {}
+    package init(_ account: FairShare.Account? = nil) { self.account = account }
 
     mutating func add(_ twin: Twin) throws(CallStatus) -> UInt32 {
         guard twins.count < DeviceCalls.Load.tableMax else { throw .quota }
@@ -84,9 +86,9 @@ package final class DeviceService {
         [
             proxyChannelRoute { (guest, _) throws(CallStatus) in
                 try self.device.ensureGuest(guest.id)
-                try self.shares.open(guest)
+                let account = try self.shares.open(guest)
                 self.connections += 1
-                return (TwinTable(), [])
+                return (TwinTable(account), [])
             },
             .on(DeviceCalls.GuestSecret.self) { (_, proxy) throws(CallStatus) in
                 Blob(try self.device.guestSecret(try proxy.knownGuest().id))

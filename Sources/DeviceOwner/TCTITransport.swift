@@ -3,6 +3,7 @@ import CSystem
 import CTSS2
 import Glibc
 import IPC
+import SystemMap
 
 final class TCTITransport: Transport {
     private let context: OpaquePointer
@@ -45,8 +46,20 @@ final class TCTITransport: Transport {
         var handles = [pollfd](repeating: pollfd(), count: Self.mostPollHandles)
         var count = handles.count
         guard getPollHandles(context, &handles, &count) == 0, (1...handles.count).contains(count) else { return false }
-        try wait(handles[0].fd, for: POLLIN, until: deadline)
+        try wait(for: handles[0].fd, until: deadline)
         return true
+    }
+
+    /// - Parameter deadline: of `milliseconds()`.
+    private func wait(for descriptor: Int32, until deadline: Int) throws(ChipError) {
+        while true {
+            var polled = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
+            let left = max(0, deadline - milliseconds())
+            let ready = poll(&polled, 1, Int32(clamping: left))
+            if ready > 0 { return }
+            if ready < 0 && errno != EINTR { throw .gone(describe(errno: errno)) }
+            if ready == 0 && left == 0 { throw .timeout }
+        }
     }
 
     private func receive(_ buffer: inout [UInt8], timeout: Int32) throws(ChipError) -> Int {

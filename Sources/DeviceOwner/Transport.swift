@@ -81,40 +81,31 @@ func responseSize(_ bytes: ArraySlice<UInt8>) throws(ChipError) -> Int? {
     return Int(header.size)
 }
 
-/// Waits for an event on a descriptor until `deadline` (of `milliseconds()`).
-func wait(_ descriptor: Int32, for events: Int32, until deadline: Int) throws(ChipError) {
-    while true {
-        var polled = pollfd(fd: descriptor, events: Int16(events), revents: 0)
-        let left = max(0, deadline - milliseconds())
-        let ready = poll(&polled, 1, Int32(clamping: left))
-        if ready > 0 { return }
-        if ready < 0 && errno != EINTR { throw .gone(describe(errno: errno)) }
-        if ready == 0 && left == 0 { throw .timeout }
-    }
-}
-
 /// A stream socket on which responses follow commands: what simulated chips serve.
 final class StreamTransport: Transport {
     private let descriptor: Descriptor
     private var buffer = [UInt8](repeating: 0, count: responseMax)
+    /// How long the kernel lets a read wait, in milliseconds.
+    private var patience = 0
 
     /// - Parameter place: a path (with a slash), or a numeric IPv4 address and a port.
     init(_ place: String, limit: Int) throws(ChipError) {
         let family = place.contains("/") ? AF_UNIX : AF_INET
-        let type = Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue) | Int32(SOCK_NONBLOCK.rawValue)
-        let raw = socket(family, type, 0)
+        let raw = socket(family, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
         guard raw >= 0 else { throw .gone(describe(errno: errno)) }
         descriptor = Descriptor(owning: raw)
+        // For connecting as well.
+        try setLimit(SO_SNDTIMEO, limit)
         let result = family == AF_UNIX
             ? withUnixAddress(place) { Glibc.connect(raw, $0, $1) } : Self.connectIPv4(raw, place)
         guard let result else { throw .gone("“\(place)” is no path or address:port") }
-        if result == 0 { return }
-        guard errno == EINPROGRESS else { throw .gone(describe(errno: errno)) }
-        try wait(raw, for: POLLOUT, until: milliseconds() + limit)
-        var problem: Int32 = 0
-        var size = socklen_t(MemoryLayout<Int32>.size)
-        guard getsockopt(raw, SOL_SOCKET, SO_ERROR, &problem, &size) == 0, problem == 0 else {
-            throw .gone(describe(errno: problem))
+        guard result == 0 else { throw errno == EINPROGRESS || errno == EAGAIN ? .timeout : .gone(describe(errno: errno)) }
+    }
+
+    private func setLimit(_ option: Int32, _ milliseconds: Int) throws(ChipError) {
+        var limit = timeval(tv_sec: milliseconds / 1000, tv_usec: milliseconds % 1000 * 1000)
+        guard setsockopt(descriptor.raw, SOL_SOCKET, option, &limit, socklen_t(MemoryLayout<timeval>.size)) == 0 else {
+            throw .gone(describe(errno: errno))
         }
     }
 
@@ -136,10 +127,13 @@ final class StreamTransport: Transport {
     }
 
     func exchange(_ command: [UInt8], limit: Int) throws(ChipError) -> [UInt8] {
-        let deadline = milliseconds() + limit
+        if patience != limit {
+            try setLimit(SO_RCVTIMEO, limit)
+            patience = limit
+        }
         try checkQuiet()
-        try send(command, until: deadline)
-        return try receive(until: deadline)
+        try send(command)
+        return try receive(until: milliseconds() + limit)
     }
 
     /// Nothing may have come before it was asked for: it would be taken for the answer.
@@ -150,7 +144,7 @@ final class StreamTransport: Transport {
         guard count < 0, errno == EAGAIN else { throw .gone("the chip closed the connection") }
     }
 
-    private func send(_ command: [UInt8], until deadline: Int) throws(ChipError) {
+    private func send(_ command: [UInt8]) throws(ChipError) {
         var done = 0
         while done < command.count {
             // SAFETY: `done` is below the count, so the range is inside the array.
@@ -159,10 +153,8 @@ final class StreamTransport: Transport {
             }
             if sent > 0 {
                 done += sent
-            } else if errno == EAGAIN {
-                try wait(descriptor.raw, for: POLLOUT, until: deadline)
             } else if errno != EINTR {
-                throw .gone(describe(errno: errno))
+                throw errno == EAGAIN ? .timeout : .gone(describe(errno: errno))
             }
         }
     }
@@ -175,13 +167,14 @@ final class StreamTransport: Transport {
                 defer { for i in 0..<filled { buffer[i] = 0 } }
                 return Array(buffer[..<filled])
             }
-            try wait(descriptor.raw, for: POLLIN, until: deadline)
+            // What comes in small pieces does not begin anew with each.
+            guard filled == 0 || milliseconds() < deadline else { throw .timeout }
             // SAFETY: responseSize refuses sizes above the buffer's, so while the response is not whole there is room.
             let count = buffer.withUnsafeMutableBytes {
                 recv(descriptor.raw, $0.baseAddress! + filled, $0.count - filled, 0)
             }
             if count == 0 { throw .gone("the chip closed the connection") }
-            if count < 0 && errno != EINTR && errno != EAGAIN { throw .gone(describe(errno: errno)) }
+            if count < 0 && errno != EINTR { throw errno == EAGAIN ? .timeout : .gone(describe(errno: errno)) }
             filled += max(0, count)
         }
     }

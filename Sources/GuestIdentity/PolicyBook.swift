@@ -8,6 +8,8 @@ package final class PolicyBook {
     private let path: String?
     private let manager: ServiceManager?
     package private(set) var current: PolicySet
+    /// Rises with every reload.
+    package private(set) var version = 0
     /// Of doors whose user is not the guest's.
     var refusals = LogLimiter()
     /// Called with the former policy when another came into force.
@@ -55,6 +57,7 @@ package final class PolicyBook {
         }
         let former = current
         current = new
+        version += 1
         changed(former)
         return new.changes(since: former)
     }

@@ -88,7 +88,13 @@ final class PCRAdapter: PCRService {
     }
     func extend(_ pcr: Int, _ digests: [TaggedDigest]) throws(TPMRC) {
         guard let pcr = UInt8(exactly: pcr) else { throw .value }
-        _ = try link.call(PCRCalls.Extend.self, .init(pcr: pcr, digests: digests))
+        let request = PCRCalls.Extend.Request(pcr: pcr, digests: digests)
+        guard pcr < PCRSelection.pcrCount, PCRAttributes.of(Int(pcr)).extend == .all else {
+            _ = try link.call(PCRCalls.Extend.self, request)
+            return
+        }
+        // Nothing can refuse it, so the guest need not wait: the next command settles it.
+        try link.post(PCRCalls.PostExtend.self, request, else: PCRCalls.Extend.self)
     }
     func reset(_ pcr: Int) throws(TPMRC) {
         guard let pcr = UInt8(exactly: pcr) else { throw .value }

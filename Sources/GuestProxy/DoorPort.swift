@@ -4,6 +4,7 @@ import Glibc
 import HostPolicy
 import IPC
 import SystemMap
+import TPMWire
 import Wire
 
 final class DoorPort {
@@ -31,6 +32,9 @@ final class DoorPort {
 
     var hasPostponed: Bool { !postponed.isEmpty }
     var isComplete: Bool { device.isConnected && pcr.isConnected && policy.isConnected }
+
+    /// Makes sure that the last PCR_Extend, which was answered, has happened: what every command begins with.
+    func settle() throws(TPMRC) { try pcr.settle(made: page?.change) }
 
     /// The door's next request; nil: the door is gone.
     func receive() -> Message? {

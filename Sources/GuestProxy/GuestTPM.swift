@@ -42,6 +42,7 @@ final class GuestTPM {
     ///   another one than it chose is refused.
     func execute(_ command: [UInt8], locality: UInt8?) -> [UInt8] {
         guard isPowered, case .ready(let tpm) = condition else { return VirtualTPM.errorResponse(.failure) }
+        do throws(TPMRC) { try port.settle() } catch { return VirtualTPM.errorResponse(error) }
         if let locality, locality != port.page?.read()?.locality { return VirtualTPM.errorResponse(.locality) }
         if port.page?.isHashing == true { abortEvent() }
         if command.count >= MessageHeader.size { lastCommand = command[6..<10].reduce(0) { $0 << 8 | UInt32($1) } }
@@ -94,6 +95,9 @@ final class GuestTPM {
             let code = run(.shutdown, StartupType.state)
             if code != .success && code != .initialize { _ = run(.shutdown, StartupType.clear) }
         }
+        // Without power, what became of the vPCRs is all one; but what was asked for does not come after the power is back.
+        try? port.settle()
+        port.pcr.forgetPosted()
         isPowered = false
         return .ok
     }

@@ -17,6 +17,7 @@ final class ServiceLink {
     /// The last numbered call. The beginning is random: another proxy of this guest has used other numbers.
     private var lastChange = UInt64.random(in: 1..<1 << 63)
     private var unresolved: Change?
+    private var posted: Posted?
 
     /// A numbered call whose answer did not come, so that nobody knows whether it was heard. The guest was told to repeat its
     /// command: when it does, the number stays the same, and the service knows.
@@ -24,6 +25,13 @@ final class ServiceLink {
         let call: UInt16
         let request: [UInt8]
         let number: UInt64
+    }
+
+    /// A change that was asked for without awaiting the answer.
+    private struct Posted {
+        let number: UInt64
+        /// The same by a call with an answer: makes the change unless it is made.
+        let again: () throws(TPMRC) -> Void
     }
 
     init(_ service: ServiceName) { self.service = service }
@@ -70,8 +78,12 @@ final class ServiceLink {
     /// - Throws: the service's own response code; TPM_RC_RETRY when the service is coming back and the guest has to repeat
     ///   its command; TPM_RC_FAILURE when nothing would help.
     func call<C: Call>(_ call: C.Type, _ request: C.Request) throws(TPMRC) -> C.Reply {
-        if channel == nil { try reconnect(call) }
         let change = C.isNumbered ? number(of: call, request) : 0
+        return try self.call(call, request, change: change)
+    }
+
+    private func call<C: Call>(_ call: C.Type, _ request: C.Request, change: UInt64) throws(TPMRC) -> C.Reply {
+        if channel == nil { try reconnect(call) }
         var deaths = 0
         var pausesEnd: Int?
         while true {
@@ -100,6 +112,35 @@ final class ServiceLink {
     /// How long what paratpm-device does not have is asked for, and in which intervals, in milliseconds.
     private static let chipPatience = 500
     private static let interval = 20
+
+    // MARK: Changes whose answer is not awaited
+
+    /// Asks for a change that the service cannot refuse. It happens before anything else that is asked on this connection; what is asked
+    /// of others, or of a later connection, `settle` comes before.
+    /// - Parameter call: with the same request as `C`, and an answer.
+    func post<C: Call, D: Call>(_: C.Type, _ request: C.Request, else call: D.Type) throws(TPMRC)
+    where C.Request == D.Request, D.Reply == Nothing {
+        let change = number(of: D.self, request)
+        let again = { [unowned self] () throws(TPMRC) in _ = try self.call(call, request, change: change) }
+        guard let channel, (try? channel.post(C.self, request, change: change)) != nil else { return try again() }
+        unresolved = nil
+        posted = Posted(number: change, again: again)
+    }
+
+    /// Makes sure that what was posted has happened.
+    /// - Parameter made: the number of the last change that is known to be made.
+    /// - Throws: TPM_RC_RETRY when the service is coming back; TPM_RC_FAILURE when the change will never happen.
+    func settle(made: UInt64?) throws(TPMRC) {
+        guard let posted else { return }
+        do throws(TPMRC) { if made != posted.number { try posted.again() } } catch {
+            throw error == .retry ? .retry : .failure
+        }
+        self.posted = nil
+        unresolved = nil
+    }
+
+    /// What was posted is of no consequence any more.
+    func forgetPosted() { posted = nil }
 
     /// A call that means nothing on any other connection: nobody waits for the service to come back.
     func callIfConnected<C: Call>(_ call: C.Type, _ request: C.Request) {

@@ -70,11 +70,7 @@ package final class Channel {
     package func exchange<C: Call>(
         _: C.Type, _ request: C.Request, change: UInt64 = 0, descriptors: [Descriptor] = []
     ) throws(IPCError) -> (reply: C.Reply, descriptors: [Descriptor]) {
-        var writer = WireWriter()
-        writer.u16(C.number)
-        if C.isNumbered { writer.u64(change) }
-        writer.value(request)
-        try send(writer.bytes, descriptors: descriptors)
+        try send(Self.message(C.self, request, change), descriptors: descriptors)
         awaiting?(self)
         let (bytes, received) = try receive()
         var reader = WireReader(bytes)
@@ -89,5 +85,18 @@ package final class Channel {
         } catch {
             throw .malformed
         }
+    }
+
+    /// A call without a reply.
+    package func post<C: Call>(_ call: C.Type, _ request: C.Request, change: UInt64) throws(IPCError) {
+        try send(Self.message(call, request, change))
+    }
+
+    private static func message<C: Call>(_: C.Type, _ request: C.Request, _ change: UInt64) -> [UInt8] {
+        var writer = WireWriter()
+        writer.u16(C.number)
+        if C.isNumbered { writer.u64(change) }
+        writer.value(request)
+        return writer.bytes
     }
 }

@@ -1,4 +1,4 @@
-// The service's side: one thread, one poll loop, one message of each connection a round.
+// The service's side: one thread, one loop, one message of each connection a round.
 import CSystem
 import Glibc
 import Wire
@@ -17,6 +17,8 @@ package struct Outcome<C: Connection> {
     package var descriptors: [Descriptor] = []
     /// A new connection that the server shall serve from now on (the service's end of a channel it made).
     package var adopted: (Descriptor, C)?
+    /// Nobody waits for a reply.
+    package var isSilent = false
 
     package init(_ status: CallStatus = .ok, body: [UInt8] = []) {
         self.status = status
@@ -49,13 +51,28 @@ package struct Route<C: Connection> {
     package static func numbered<K: Call>(
         _: K.Type, _ body: @escaping (K.Request, _ change: UInt64, C) throws(CallStatus) -> K.Reply
     ) -> Route {
-        precondition(K.isNumbered)
+        precondition(K.isNumbered && !K.isPosted)
         return Route(number: K.number, callers: K.callers) { bytes, connection in
             var reader = WireReader(bytes)
             guard let change = try? reader.u64(), let request = try? reader.value(K.Request.self), reader.isAtEnd else {
                 return Outcome(.malformed)
             }
             do throws(CallStatus) { return Outcome(try body(request, change, connection)) } catch { return Outcome(error) }
+        }
+    }
+
+    /// A numbered call that has no answer.
+    package static func posted<K: Call>(_: K.Type, _ body: @escaping (K.Request, _ change: UInt64, C) -> Void) -> Route where K.Reply == Nothing {
+        precondition(K.isNumbered && K.isPosted)
+        return Route(number: K.number, callers: K.callers) { bytes, connection in
+            var reader = WireReader(bytes)
+            guard let change = try? reader.u64(), let request = try? reader.value(K.Request.self), reader.isAtEnd else {
+                return Outcome(.malformed)
+            }
+            body(request, change, connection)
+            var outcome = Outcome<C>()
+            outcome.isSilent = true
+            return outcome
         }
     }
 
@@ -98,10 +115,9 @@ package final class Server<C: Connection> {
     /// Clients with a request that waits, the longest waiting first; and the milliseconds until it may be someone's turn.
     private var queue: [Client] = []
     private var pause: Int32 = 0
-    private var clients: [Client] = []
-    private var watches: [(Descriptor, () -> Bool)] = []
-    /// The listener, the watches, the clients; made anew after one of them came or went.
-    private var polled: [pollfd] = []
+    private let ready: ReadySet
+    private var watches: [Int32: (Descriptor, () -> Bool)] = [:]
+    private var clients: [Int32: Client] = [:]
 
     /// - Parameters:
     ///   - listener: a listening SOCK_SEQPACKET socket.
@@ -113,61 +129,56 @@ package final class Server<C: Connection> {
         turns: Turns<C>? = nil, welcome: @escaping (Peer) -> C?, farewell: @escaping (C) -> Void
     ) {
         self.listener = listener
+        ready = ReadySet()
         self.routes = Dictionary(uniqueKeysWithValues: routes.map { ($0.number, $0) })
         self.limits = limits
         self.turns = turns
         self.welcome = welcome
         self.farewell = farewell
+        precondition(ready.add(listener.raw), "a first descriptor to wait for")
     }
 
-    /// Calls `ready` whenever the descriptor is readable; false from it ends the loop (a signal to stop, for example).
-    package func watch(_ descriptor: Descriptor, _ ready: @escaping () -> Bool) {
-        watches.append((descriptor, ready))
-        polled = []
+    /// Calls `body` whenever the descriptor is readable; false from it ends the loop (a signal to stop, for example).
+    package func watch(_ descriptor: Descriptor, _ body: @escaping () -> Bool) {
+        precondition(ready.add(descriptor.raw), "a descriptor to wait for")
+        watches[descriptor.raw] = (descriptor, body)
     }
 
     /// Adds a connection that exists already.
     package func adopt(_ descriptor: Descriptor, _ connection: C) {
-        clients.append(Client(Channel(descriptor), connection))
-        polled = []
+        guard ready.add(descriptor.raw) else { return farewell(connection) }
+        clients[descriptor.raw] = Client(Channel(descriptor), connection)
     }
 
     /// Serves until a watch says stop.
     package func run() {
-        while round(timeout: -1) {}
+        while round() {}
     }
 
-    /// One turn of the loop; `timeout` in milliseconds, -1 waits for ever. False: stop.
-    package func round(timeout: Int32) -> Bool {
-        if polled.isEmpty { polled = waitingFor() }
-        let patience = queue.isEmpty ? timeout : timeout < 0 ? pause : min(timeout, pause)
-        guard poll(&polled, nfds_t(polled.count), patience) >= 0 else { return errno == EINTR }
-        // Watches and clients that come meanwhile stand behind these, and wait for the next round.
-        let ready = polled
-        let first = 1 + watches.count
-        for (i, watch) in watches.enumerated() where ready[1 + i].revents != 0 {
-            guard watch.1() else { return false }
+    /// One turn of the loop. False: stop.
+    private func round() -> Bool {
+        var knocks = false
+        for raw in ready.wait(milliseconds: queue.isEmpty ? -1 : pause) {
+            if let client = clients[raw] {
+                if !serve(client) { drop(client) }
+            } else if let watch = watches[raw] {
+                guard watch.1() else { return false }
+            } else {
+                knocks = raw == listener.raw
+            }
         }
-        var gone: [Int] = []
-        for i in first..<ready.count where ready[i].revents != 0 {
-            if !serve(clients[i - first]) { gone.append(i - first) }
-        }
-        for i in gone.reversed() { drop(i) }
-        if ready[0].revents != 0 { acceptOne() }
+        // Now, so that no new connection has the number of one that this round still speaks of.
+        if knocks { acceptOne() }
         if !queue.isEmpty { takeTurn() }
         return true
     }
 
-    private func waitingFor() -> [pollfd] {
-        let raws = [listener.raw] + watches.map { $0.0.raw } + clients.map { $0.channel.descriptor.raw }
-        return raws.map { pollfd(fd: $0, events: Int16(POLLIN), revents: 0) }
-    }
-
-    private func drop(_ index: Int) {
-        let client = clients.remove(at: index)
+    private func drop(_ client: Client) {
+        let raw = client.channel.descriptor.raw
+        ready.remove(raw)
+        clients[raw] = nil
         queue.removeAll { $0 === client }
         farewell(client.connection)
-        polled = []
     }
 
     /// Serves whoever's turn it is.
@@ -182,7 +193,7 @@ package final class Server<C: Connection> {
             client.request = nil
             let stays = reply(to: request, client)
             turns.served(client.connection)
-            if !stays, let index = clients.firstIndex(where: { $0 === client }) { drop(index) }
+            if !stays { drop(client) }
         }
     }
 
@@ -219,6 +230,7 @@ package final class Server<C: Connection> {
     private func reply(to bytes: [UInt8], _ client: Client) -> Bool { send(answer(bytes, client.connection), client) }
 
     private func send(_ outcome: Outcome<C>, _ client: Client) -> Bool {
+        if outcome.isSilent { return true }
         var writer = WireWriter(capacity: outcome.body.count + 4)
         writer.u32(outcome.status.rawValue)
         writer.raw(outcome.body)

@@ -30,10 +30,10 @@ package struct SharedCopies: ~Copyable {
     /// Rises with every record.
     package var sequence: UInt32 { counter.pointee }
 
-    /// One byte of the last whole record.
-    package func byte(_ offset: Int) -> UInt8 {
-        precondition(offset < stride)
-        return (copies + Int(sequence & 1) * stride).load(fromByteOffset: offset, as: UInt8.self)
+    /// A number of the last whole record, in native byte order, at a multiple of its size.
+    package func number<N: FixedWidthInteger & BitwiseCopyable>(_ offset: Int, as _: N.Type) -> N {
+        precondition(offset + MemoryLayout<N>.size <= stride)
+        return (copies + Int(sequence & 1) * stride).load(fromByteOffset: offset, as: N.self)
     }
 
     /// The first bytes of the last whole record; nil only while records follow one another faster than one can read.

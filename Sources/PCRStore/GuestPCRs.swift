@@ -44,7 +44,12 @@ package final class GuestPCRs {
         self.isAwaited = isAwaited
         pageName = "\(Self.pageNamePrefix)\(id.hex)-\(madeAt)"
         page.begin(id, madeAt: madeAt)
-        page.write(state.pcrs.values, state.remainder)
+        show()
+    }
+
+    private func show() {
+        let last = state.last[Side.proxy.rawValue]
+        page.write(state.pcrs.values, state.remainder, change: last.status == CallStatus.ok.rawValue ? last.number : 0)
     }
 
     static let pageNamePrefix = "vpcrs-"
@@ -64,7 +69,7 @@ package final class GuestPCRs {
             status = .ok
             do throws(TPMRC) { try body(&state.pcrs) } catch { status = CallStatus(rawValue: error.rawValue) }
             if number != 0 { state.last[side.rawValue] = LastChange(number: number, status: status.rawValue) }
-            page.write(state.pcrs.values, state.remainder)
+            show()
         }
         guard status == .ok else { throw status }
     }

@@ -159,8 +159,10 @@ package final class PCRServer {
                 try pcrs.startup(state: startup.state, isReset: startup.isReset, banks: startup.banks)
             },
             command(PCRCalls.Shutdown.self) { (pcrs, type) throws(TPMRC) in try pcrs.shutdown(state: type.state) },
-            command(PCRCalls.Extend.self) { (pcrs, extend) throws(TPMRC) in
-                try pcrs.extend(Int(extend.pcr), extend.digests)
+            command(PCRCalls.Extend.self, Self.extend),
+            .posted(PCRCalls.PostExtend.self) { (request, change, proxy: Connection) in
+                // How it went, the page says.
+                try? Self.make(change, proxy) { (pcrs) throws(TPMRC) in try Self.extend(&pcrs, request) }
             },
             command(PCRCalls.ResetPCR.self) { (pcrs, pcr) throws(TPMRC) in try pcrs.reset(Int(pcr)) },
             command(PCRCalls.CountClear.self) { (pcrs, _) throws(TPMRC) in try pcrs.countClear() },
@@ -173,10 +175,18 @@ package final class PCRServer {
         _ call: K.Type, _ body: @escaping (inout VirtualPCRs, K.Request) throws(TPMRC) -> Void
     ) -> Route<Connection> where K.Reply == Nothing {
         .numbered(call) { (request, change, proxy: Connection) throws(CallStatus) in
-            guard let guest = proxy.state, !guest.isForgotten else { throw .notPermitted }
-            try guest.change(change, by: .proxy) { (pcrs) throws(TPMRC) in try body(&pcrs, request) }
+            try Self.make(change, proxy) { (pcrs) throws(TPMRC) in try body(&pcrs, request) }
             return Nothing()
         }
+    }
+
+    private static func make(_ change: UInt64, _ proxy: Connection, _ body: (inout VirtualPCRs) throws(TPMRC) -> Void) throws(CallStatus) {
+        guard let guest = proxy.state, !guest.isForgotten else { throw .notPermitted }
+        try guest.change(change, by: .proxy, body)
+    }
+
+    private static func extend(_ pcrs: inout VirtualPCRs, _ request: PCRCalls.Extend.Request) throws(TPMRC) {
+        try pcrs.extend(Int(request.pcr), request.digests)
     }
 
     // MARK: From the policy checker and the administrator

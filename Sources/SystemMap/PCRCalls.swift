@@ -154,6 +154,16 @@ package enum PCRCalls {
         package typealias Reply = Nothing
     }
 
+    /// Extend, for a PCR that every locality may extend. The page says when it was made.
+    package enum PostExtend: Call {
+        package static let number: UInt16 = 38
+        package static let callers: Caller = [.proxy]
+        package static let isNumbered = true
+        package static let isPosted = true
+        package typealias Request = Extend.Request
+        package typealias Reply = Nothing
+    }
+
     // From the policy checker and the administrator.
 
     /// The values of a guest's selected vPCRs, with the generation that they belong to.

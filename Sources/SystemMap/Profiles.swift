@@ -152,6 +152,9 @@ extension Profile {
 
     /// The services' side of the connections between processes.
     private static let serving: [PermittedCall] = [
+        .init("epoll_create1", because: "its loop: what it waits for"),
+        .init("epoll_ctl", because: "its loop: connections come and go"),
+        .init("epoll_wait", because: "its loop: whoever speaks next"),
         .init("listen", because: "its socket, bound before: whoever knocks finds it confined"),
         .init("accept4", .closeOnExecAccept, because: "connections of doors and administrators"),
         .init("getsockopt", .socketLevel, because: "who connects: SO_PEERCRED"),
@@ -216,8 +219,7 @@ extension Profile {
         [
             .init("socket", domain, because: "a simulated chip that came back"),
             .init("connect", because: "a simulated chip that came back"),
-            .init("getsockopt", .socketLevel, because: "how connecting went: SO_ERROR"),
-            .init("setsockopt", because: "TCP_NODELAY"),
+            .init("setsockopt", because: "TCP_NODELAY; how long the chip may take"),
             .init("sendto", because: "commands to a simulated chip"),
             .init("recvfrom", because: "a simulated chip's responses"),
             .init("clock_nanosleep", because: "pauses between tries to reach the chip"),

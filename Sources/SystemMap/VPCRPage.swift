@@ -60,6 +60,7 @@ package final class VPCRPage {
     package static let remainderMax = copySize - valuesSize
     private static let version: UInt32 = 1
     private static let hashingOffset = 27
+    private static let changeOffset = 32
     private let copies: SharedCopies
 
     /// Maps a page that paratpm-pcr made.
@@ -87,14 +88,16 @@ package final class VPCRPage {
     }
 
     /// A change: all of it, or should we die meanwhile nothing.
-    /// - Parameter remainder: at most `remainderMax` bytes.
-    package func write(_ values: VPCRValues, _ remainder: [UInt8]) {
+    /// - Parameters:
+    ///   - remainder: at most `remainderMax` bytes.
+    ///   - change: the number of the proxy's last change, if that was made; else 0.
+    package func write(_ values: VPCRValues, _ remainder: [UInt8], change: UInt64) {
         precondition(remainder.count <= Self.remainderMax)
-        copies.write { Self.fill($0, values, remainder) }
+        copies.write { Self.fill($0, values, remainder, change) }
     }
 
-    private static func fill(_ copy: UnsafeMutableRawPointer, _ values: VPCRValues, _ remainder: [UInt8]) {
-        // SAFETY: each offset is within the copy: the banks have their size (VPCRValues), and write(_:_:) checked the remainder's.
+    private static func fill(_ copy: UnsafeMutableRawPointer, _ values: VPCRValues, _ remainder: [UInt8], _ change: UInt64) {
+        // SAFETY: each offset is within the copy: the banks have their size (VPCRValues), and write(_:_:change:) checked the remainder's.
         copy.storeBytes(of: values.updateCounter, toByteOffset: 4, as: UInt32.self)
         copy.storeBytes(of: values.bootCount, toByteOffset: 8, as: UInt64.self)
         copy.storeBytes(of: values.generation, toByteOffset: 16, as: UInt64.self)
@@ -103,6 +106,7 @@ package final class VPCRPage {
         copy.storeBytes(of: values.started ? 1 : 0, toByteOffset: 26, as: UInt8.self)
         copy.storeBytes(of: values.hashing ? 1 : 0, toByteOffset: hashingOffset, as: UInt8.self)
         copy.storeBytes(of: values.dynamicLaunches, toByteOffset: 28, as: UInt32.self)
+        copy.storeBytes(of: change, toByteOffset: changeOffset, as: UInt64.self)
         copy.storeBytes(of: UInt32(remainder.count), toByteOffset: header - 4, as: UInt32.self)
         values.banks.withUnsafeBytes { (copy + header).copyMemory(from: $0.baseAddress!, byteCount: banksSize) }
         remainder.withUnsafeBytes { bytes in
@@ -137,7 +141,10 @@ package final class VPCRPage {
     package func read() -> VPCRValues? { copies.read(Self.valuesSize).map(Self.values) }
 
     /// `VPCRValues.hashing` alone, of the last whole change: what every command asks.
-    package var isHashing: Bool { copies.byte(Self.hashingOffset) != 0 }
+    package var isHashing: Bool { copies.number(Self.hashingOffset, as: UInt8.self) != 0 }
+
+    /// The number of the proxy's last change, of the last whole change; 0 where that was refused.
+    package var change: UInt64 { copies.number(Self.changeOffset, as: UInt64.self) }
 
     private static func values(in copy: [UInt8]) -> VPCRValues {
         var values = VPCRValues()

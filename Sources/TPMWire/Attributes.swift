@@ -52,6 +52,8 @@ package struct SessionAttributes: OptionSet, Hashable, Sendable, WireCodable {
 package struct LocalityAttributes: RawRepresentable, Hashable, Sendable, WireCodable {
     package var rawValue: UInt8
     package init(rawValue: UInt8) { self.rawValue = rawValue }
+    /// 0 to 4
+    package static let all = LocalityAttributes(rawValue: 0b11111)
     package var isExtended: Bool { rawValue >= 32 }
     package func allows(_ locality: UInt8) -> Bool {
         isExtended ? rawValue == locality : locality < 5 && rawValue & (1 << locality) != 0

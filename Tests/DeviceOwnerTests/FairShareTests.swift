@@ -31,6 +31,10 @@ private struct Simulation {
 
     init(_ callers: [Caller]) { self.callers = callers }
 
+    private mutating func account(of caller: Int) -> FairShare.Account {
+        fair.account(of: callers[caller].guest, at: now) { [callers] in callers[caller].share }
+    }
+
     mutating func run(until end: Int) {
         while now < end {
             let waiting = callers.indices.filter { callers[$0].asksAt <= now && now < callers[$0].leavesAt }
@@ -40,12 +44,12 @@ private struct Simulation {
                 now = min(end, nextArrival)
                 continue
             }
-            switch fair.next(waiting.map { (callers[$0].guest, callers[$0].share) }, at: now) {
+            switch fair.next(waiting.map { account(of: $0) }, at: now) {
             case .later(let milliseconds): now = min(now + Int(milliseconds) * millisecond, max(nextArrival, now + 1))
             case .serve(let index):
                 let caller = waiting[index]
                 now += callers[caller].cost
-                fair.end(callers[caller].guest, took: callers[caller].cost, at: now, inTurn: true)
+                fair.end(account(of: caller), took: callers[caller].cost, at: now, inTurn: true)
                 order.append(caller)
                 callers[caller].calls += 1
                 callers[caller].chipTime += callers[caller].cost
@@ -154,8 +158,9 @@ struct FairShareTests {
         var fair = FairShare()
         var share = DeviceShare()
         share.keyGenerationsPerMinute = 2
-        #expect((0..<3).map { _ in fair.takeKey(Self.guest(1), share, at: 0) } == [true, true, false])
-        #expect([0].map { fair.takeKey(Self.guest(2), share, at: $0) } == [true])
-        #expect([30, 31].map { fair.takeKey(Self.guest(1), share, at: $0 * second) } == [true, false])
+        let accounts = (1...2).map { number in fair.account(of: Self.guest(number), at: 0) { [share] in share } }
+        #expect((0..<3).map { _ in fair.takeKey(accounts[0], at: 0) } == [true, true, false])
+        #expect([0].map { fair.takeKey(accounts[1], at: $0) } == [true])
+        #expect([30, 31].map { fair.takeKey(accounts[0], at: $0 * second) } == [true, false])
     }
 }

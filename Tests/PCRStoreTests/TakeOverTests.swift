@@ -114,6 +114,33 @@ private let startup = PCRCalls.Startup.Request(state: false)
         #expect(c.page.read()?.updateCounter == values.updateCounter + 1)
     }
 
+    @Test func thePageSaysWhichChangeWasMadeLast() throws {
+        let pcrs = try ManagedPCRs()
+        let guest = try pcrs.directory.addGuest("one")
+        var c = try Connections(guest)
+        _ = try c.door.call(PCRCalls.PowerOn.self, Nothing())
+        _ = try c.proxy.call(PCRCalls.Startup.self, startup, change: 5)
+        #expect(c.page.change == 5)
+        let before = try #require(c.page.read())
+        let request = PCRCalls.Extend.Request(pcr: 10, digests: [ones])
+        try c.proxy.post(PCRCalls.PostExtend.self, request, change: 6)
+        // Behind it, on the same connection
+        _ = try c.proxy.call(PCRCalls.Extend.self, request, change: 6)
+        #expect(c.page.change == 6)
+        let values = try #require(c.page.read())
+        #expect(values.updateCounter == before.updateCounter + 1)
+        #expect(values.digest(.sha256, 10) == digest(.sha256, [UInt8](repeating: 0, count: 32), ones.digest))
+        try pcrs.restart()
+        c = try Connections(guest)
+        #expect(c.page.change == 6 && c.page.read() == values)
+        // What is refused is not made, and says why when it is asked for again.
+        try c.proxy.post(PCRCalls.PostExtend.self, .init(pcr: 17, digests: [ones]), change: 7)
+        #expect(throws: IPCError.status(CallStatus(rawValue: TPMRC.locality.rawValue))) {
+            try c.proxy.call(PCRCalls.Extend.self, .init(pcr: 17, digests: [ones]), change: 7)
+        }
+        #expect(c.page.change == 0 && c.page.read() == values)
+    }
+
     @Test func whatABootMeasuresFirstIsMeasuredByWhoeverStartsIt() throws {
         let pcrs = try ManagedPCRs()
         let guest = try pcrs.directory.addGuest("one")
@@ -252,7 +279,7 @@ private let startup = PCRCalls.Startup.Request(state: false)
         let writer = try #require(VPCRPage(file, writable: true))
         var values = VPCRValues()
         values.set(.sha384, 23, [UInt8](repeating: 9, count: 48))
-        writer.write(values, [1, 2, 3])
+        writer.write(values, [1, 2, 3], change: 0)
         #expect(csystem_seal(file.raw) == 0)
         #expect(VPCRPage.saved(in: file) == nil, "without a version")
         writer.begin(guest, madeAt: 5)
@@ -270,7 +297,7 @@ private let startup = PCRCalls.Startup.Request(state: false)
         var values = VPCRValues()
         for generation in 1...5 as ClosedRange<UInt64> {
             values.generation = generation
-            writer.write(values, [])
+            writer.write(values, [], change: 0)
         }
         // The writer dies after it has filled the copy that is not the whole one with anything.
         let sequence = 4 + 1

@@ -62,8 +62,8 @@ import Wire
     @Test func makesEveryCallThatIsNotAProxys() throws {
         let own = ProxyMessage.all()
         for (name, channel) in proxy.services {
-            // A proxy may withdraw, and gets no answer to that.
-            let allowed = Set(own.filter { $0.service == name }.map(\.number) + [DeviceCalls.Withdraw.number])
+            // A proxy may withdraw and post, and gets no answer to that.
+            let allowed = Set(own.filter { $0.service == name }.map(\.number) + [DeviceCalls.Withdraw.number, PCRCalls.PostExtend.number])
             for number in (UInt16(0)...1023).filter({ !allowed.contains($0) }) + [4096, 0x7FFF, 0x8000, .max] {
                 let status = try answer(number.wire + [UInt8](repeating: 0, count: 40), channel)
                 #expect(status == notPermitted || status == CallStatus.unknownCall.rawValue, "\(name) \(number)")
@@ -75,6 +75,19 @@ import Wire
     @Test func withdrawsWhatDoesNotWait() throws {
         for _ in 0..<100 { try proxy.device.send(DeviceCalls.Withdraw.number.wire) }
         #expect(try proxy.device.call(DeviceCalls.Random.self, 8).bytes.count == 8)
+        try othersLive()
+    }
+
+    @Test func postsExtends() throws {
+        let request = PCRCalls.Extend.Request(pcr: 16, digests: [TaggedDigest(.sha256, [UInt8](repeating: 1, count: 32))])
+        let message = PCRCalls.PostExtend.number.wire + UInt64(0).wire + request.wire
+        for count in 2..<message.count { #expect(try answer(Array(message.prefix(count)), proxy.pcr) == malformed, "\(count) bytes") }
+        #expect(try answer(message + [0], proxy.pcr) == malformed)
+        // More than any socket holds: paratpm-pcr takes them one by one, and the others' between them.
+        for _ in 0..<5000 { try proxy.pcr.send(message) }
+        // One that is refused has no answer either.
+        try proxy.pcr.post(PCRCalls.PostExtend.self, .init(pcr: 17, digests: []), change: 9)
+        _ = try proxy.pcr.call(PCRCalls.ResetPCR.self, 16)
         try othersLive()
     }
 

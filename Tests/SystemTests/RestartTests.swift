@@ -105,11 +105,17 @@ private final class Killer: @unchecked Sendable {
             }
             #expect(hmacExtended.code == .success)
             expected = digest(.sha256, expected, event)
-            #expect(try c.readPCR(10) == expected, "round \(round)")
+            #expect(try pcr10(guest) == expected, "round \(round)")
             try unsealUnderPolicy(guest, parent, expected, secret: event)
             try quote(guest, key, expected, nonce: event)
         }
-        #expect(try c.readPCR(10) == expected)
+        #expect(try pcr10(guest) == expected)
+    }
+
+    private func pcr10(_ guest: Persistent) throws -> [UInt8] {
+        let read = try guest.run(.pcrRead) { $0.list([PCRSelection(.sha256, pcrs: [10])]) }
+        try #require(read.code == .success)
+        return Array(read.parameters.suffix(32))
     }
 
     private func parsedArea(_ response: ResponseMessage) throws -> PublicArea {
@@ -162,10 +168,60 @@ private final class Killer: @unchecked Sendable {
         #expect(Array(attest.suffix(32)) == digest(.sha256, pcr))
     }
 
-    private func kill(_ broker: Broker) throws {
-        let pids = try broker.processes { $0.contains("/paratpm-policy ") }
-        #expect(pids.count == 1)
-        for pid in pids { Glibc.kill(pid, SIGKILL) }
+    private func kill(_ broker: Broker, _ service: String = "paratpm-policy", by signal: Int32 = SIGKILL) throws {
+        var pids: [pid_t] = []
+        // One that dies again and again comes back after pauses.
+        try eventually("\(service) is there") {
+            pids = (try? broker.processes { $0.contains("/\(service) ") }) ?? []
+            return pids.count == 1
+        }
+        for pid in pids { Glibc.kill(pid, signal) }
+    }
+
+    /// PCR_Extend is answered before paratpm-pcr has made it. It stops, does not hear of it, and dies.
+    @Test func anAnsweredExtendHappensOnceWhateverBecomesOfPCR() throws {
+        let broker = try Broker()
+        let emulator = try Emulator(broker)
+        defer { withExtendedLifetime((broker, emulator)) {} }
+        let guest = Persistent(try emulator.connect())
+        let event = [UInt8](repeating: 7, count: 32)
+        var expected = [UInt8](repeating: 0, count: 32)
+        func extend() throws {
+            let extended = try guest.run(.pcrExtend, [TPMHandle(10)], passwords: [[]]) { $0.list([TaggedDigest(.sha256, event)]) }
+            #expect(extended.code == .success)
+            expected = digest(.sha256, expected, event)
+        }
+        try extend()
+        #expect(try pcr10(guest) == expected)
+        for _ in 0..<2 {
+            try kill(broker, "paratpm-pcr", by: SIGSTOP)
+            try extend()
+            try kill(broker, "paratpm-pcr")
+            #expect(try pcr10(guest) == expected)
+            try extend()
+            // One that paratpm-pcr has made before it dies is not made again.
+            #expect(try pcr10(guest) == expected)
+            try kill(broker, "paratpm-pcr")
+            #expect(try pcr10(guest) == expected)
+            try extend()
+        }
+        #expect(try pcr10(guest) == expected)
+    }
+
+    /// A guest that is reset begins with what its new boot measures, not with what the old one measured last.
+    @Test func aPostedExtendDoesNotOutliveTheBoot() throws {
+        let broker = try Broker()
+        let emulator = try Emulator(broker)
+        defer { withExtendedLifetime((broker, emulator)) {} }
+        let guest = Persistent(try emulator.connect())
+        let extended = try guest.connection.run(.pcrExtend, [TPMHandle(10)], passwords: [[]]) {
+            $0.list([TaggedDigest(.sha256, [UInt8](repeating: 7, count: 32))])
+        }
+        #expect(extended.code == .success)
+        // CMD_INIT
+        #expect(try TPMConnection(emulator.controlSocket).exchange([0, 0, 0, 2, 0, 0, 0, 0], answer: 4) == [0, 0, 0, 0])
+        #expect(try guest.run(.startup) { $0.u16(0) }.code == .success)
+        #expect(try pcr10(guest) == [UInt8](repeating: 0, count: 32))
     }
 
     /// Dies between any two commands of a session, whose nonce somebody agreed to, and of whose TPM_RC_RETRY a guest hears nothing.

@@ -41,6 +41,11 @@ int csystem_signal_read(int fd);
 /// A descriptor that becomes readable every so many milliseconds; csystem_timer_read makes it wait again.
 int csystem_timer(int milliseconds);
 void csystem_timer_read(int fd);
+/// epoll, of descriptors that can be read. csystem_epoll_wait fills `ready` with at most `room` of them, and returns how many or -1 (errno).
+int csystem_epoll(void);
+int csystem_epoll_add(int epoll, int fd);
+int csystem_epoll_remove(int epoll, int fd);
+int csystem_epoll_wait(int epoll, int *ready, int room, int milliseconds);
 /// A new device /dev/tpmN whose commands come from the descriptor that is returned (VTPM_PROXY_IOC_NEW_DEV, TPM 2.0), or -1 (errno).
 int csystem_vtpm_proxy(int vtpmx, uint32_t *number, uint32_t *major, uint32_t *minor);
 /// prctl(PR_SET_NAME)
