@@ -47,6 +47,9 @@ struct KnownDifference {
         KnownDifference([.incrementalSelfTest], ours: TPMRC.value.parameter(1), stock: .success, "A stock TPM has more algorithms."),
         KnownDifference([.zGen2Phase], ours: TPMRC.scheme.parameter(3), "ECMQV and SM2 are two of them."),
         KnownDifference(
+            [.certify, .getTime, .getSessionAuditDigest, .getCommandAuditDigest, .quote, .nvCertify, .sign], ours: TPMRC.scheme.parameter(2),
+            stock: TPMRC.insufficient.parameter(2), "Of SM2's scheme it misses the hash."),
+        KnownDifference(
             [.ecdhZGen, .zGen2Phase], ours: TPMRC.size.parameter(1), stock: TPMRC.insufficient.parameter(1), "And with larger curves it allows longer coordinates."),
         KnownDifference([.startAuthSession], ours: TPMRC.symmetric.parameter(4), stock: .success, "A stock TPM has Camellia."),
         KnownDifference([.startAuthSession], ours: TPMRC.symmetric.parameter(4), stock: TPMRC.value.parameter(4), "Though not with such keys."),
