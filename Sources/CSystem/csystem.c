@@ -159,15 +159,14 @@ void csystem_copies_publish(volatile uint32_t *sequence) {
     *sequence += 1;
     atomic_thread_fence(memory_order_seq_cst);
 }
-int csystem_copies_read(const volatile uint32_t *sequence, const void *copies, size_t stride, void *to, size_t count, int spins) {
-    while (spins-- > 0) {
-        uint32_t before = *sequence;
-        atomic_thread_fence(memory_order_seq_cst);
-        memcpy(to, (const char *)copies + (before & 1) * stride, count);
-        atomic_thread_fence(memory_order_seq_cst);
-        if (before == *sequence) return 0;
-    }
-    return -1;
+uint32_t csystem_copies_begin(const volatile uint32_t *sequence) {
+    uint32_t now = *sequence;
+    atomic_thread_fence(memory_order_seq_cst);
+    return now;
+}
+int csystem_copies_unchanged(const volatile uint32_t *sequence, uint32_t since) {
+    atomic_thread_fence(memory_order_seq_cst);
+    return *sequence == since;
 }
 
 /// "LISTEN_PID=" and this process's number, in place.

@@ -48,7 +48,7 @@ package final class PolicyPage {
 
     /// nil: it is no policy that this version knows.
     package func read() -> (guest: GuestName, policy: GuestPolicy)? {
-        guard let copy = copies.read(Self.copySize) else { return nil }
+        guard let copy = copies.read(Array.init) else { return nil }
         let count = copy.withUnsafeBytes { $0.loadUnaligned(as: UInt32.self) }
         guard count <= Self.copySize - 4 else { return nil }
         var reader = WireReader(copy[4..<4 + Int(count)])

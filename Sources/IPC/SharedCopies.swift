@@ -36,11 +36,15 @@ package struct SharedCopies: ~Copyable {
         return (copies + Int(sequence & 1) * stride).load(fromByteOffset: offset, as: N.self)
     }
 
-    /// The first bytes of the last whole record; nil only while records follow one another faster than one can read.
-    package func read(_ count: Int) -> [UInt8]? {
-        precondition(count <= stride)
-        var copy = [UInt8](repeating: 0, count: count)
-        return csystem_copies_read(counter, copies, stride, &copy, count, 100_000) == 0 ? copy : nil
+    /// What `take` makes of the last whole record; nil only while records follow one another faster than one can read.
+    /// - Parameter take: may see a record that is not whole. What it makes of that is dropped.
+    package func read<R>(_ take: (UnsafeRawBufferPointer) -> R) -> R? {
+        for _ in 0..<100_000 {
+            let now = csystem_copies_begin(counter)
+            let result = take(UnsafeRawBufferPointer(start: copies + Int(now & 1) * stride, count: stride))
+            if csystem_copies_unchanged(counter, now) != 0 { return result }
+        }
+        return nil
     }
 
     /// A new record: all of it, or should we die meanwhile none of it.

@@ -23,9 +23,10 @@ package struct VPCRValues: Equatable, Sendable {
     /// DRTM events since paratpm-pcr knows the guest: each counts in restartCount (Part 1, 36.5).
     package var dynamicLaunches: UInt32 = 0
     /// The banks one after another (order of HashAlgorithm.allCases), each 24 digests.
-    package var banks: [UInt8] = [UInt8](repeating: 0, count: VPCRPage.banksSize)
+    package var banks: [UInt8]
 
-    package init() {}
+    package init() { self.init(banks: [UInt8](repeating: 0, count: VPCRPage.banksSize)) }
+    fileprivate init(banks: [UInt8]) { self.banks = banks }
 
     package func digest(_ hash: HashAlgorithm, _ pcr: Int) -> [UInt8] {
         let start = Self.offset(hash, pcr)
@@ -128,17 +129,17 @@ package final class VPCRPage {
         guard fstat(descriptor.raw, &status) == 0, status.st_size == size, csystem_is_sealed(descriptor.raw) != 0,
             let page = VPCRPage(descriptor, writable: false), page.copies.memory.load(fromByteOffset: 4, as: UInt32.self) == version,
             let guest = GuestID(Array(UnsafeRawBufferPointer(start: page.copies.memory + 16, count: GuestID.size))),
-            let copy = page.copies.read(copySize), case let count = Int(copy.u32(header - 4)), count <= remainderMax
+            let copy = page.copies.read(Array.init), case let count = Int(copy.withUnsafeBytes { $0.u32(header - 4) }), count <= remainderMax
         else { return nil }
         return Saved(
-            guest: guest, madeAt: page.copies.memory.load(fromByteOffset: 8, as: UInt64.self), values: values(in: copy),
+            guest: guest, madeAt: page.copies.memory.load(fromByteOffset: 8, as: UInt64.self), values: copy.withUnsafeBytes(values),
             remainder: Array(copy[valuesSize..<valuesSize + count]))
     }
 
     // MARK: Everywhere
 
     /// A consistent copy of the last whole change; nil only while changes follow one another faster than one can read.
-    package func read() -> VPCRValues? { copies.read(Self.valuesSize).map(Self.values) }
+    package func read() -> VPCRValues? { copies.read(Self.values) }
 
     /// `VPCRValues.hashing` alone, of the last whole change: what every command asks.
     package var isHashing: Bool { copies.number(Self.hashingOffset, as: UInt8.self) != 0 }
@@ -146,8 +147,8 @@ package final class VPCRPage {
     /// The number of the proxy's last change, of the last whole change; 0 where that was refused.
     package var change: UInt64 { copies.number(Self.changeOffset, as: UInt64.self) }
 
-    private static func values(in copy: [UInt8]) -> VPCRValues {
-        var values = VPCRValues()
+    private static func values(in copy: UnsafeRawBufferPointer) -> VPCRValues {
+        var values = VPCRValues(banks: Array(copy[header..<valuesSize]))
         values.updateCounter = copy.u32(4)
         values.bootCount = copy.u64(8)
         values.generation = copy.u64(16)
@@ -156,13 +157,12 @@ package final class VPCRPage {
         values.started = copy[26] != 0
         values.hashing = copy[hashingOffset] != 0
         values.dynamicLaunches = copy.u32(28)
-        values.banks = Array(copy[header..<valuesSize])
         return values
     }
 }
 
 // Numbers as they lie in memory. The offsets are the page's own, far inside its header.
-extension [UInt8] {
-    fileprivate func u32(_ offset: Int) -> UInt32 { withUnsafeBytes { $0.loadUnaligned(fromByteOffset: offset, as: UInt32.self) } }
-    fileprivate func u64(_ offset: Int) -> UInt64 { withUnsafeBytes { $0.loadUnaligned(fromByteOffset: offset, as: UInt64.self) } }
+extension UnsafeRawBufferPointer {
+    fileprivate func u32(_ offset: Int) -> UInt32 { loadUnaligned(fromByteOffset: offset, as: UInt32.self) }
+    fileprivate func u64(_ offset: Int) -> UInt64 { loadUnaligned(fromByteOffset: offset, as: UInt64.self) }
 }

@@ -54,8 +54,9 @@ int csystem_set_name(const char *name);
 /// Two copies of a record in shared memory, one of them whole at any time: number `sequence & 1`. The writer fills the other and
 /// then publishes it; a writer that dies in between has changed nothing.
 void csystem_copies_publish(volatile uint32_t *sequence);
-/// Copies the first `count` bytes of the whole copy. Returns 0, or -1 when they changed in each of `spins` tries.
-int csystem_copies_read(const volatile uint32_t *sequence, const void *copies, size_t stride, void *to, size_t count, int spins);
+/// What was read between these two, from the copy number `csystem_copies_begin & 1`, is whole if the second is not 0.
+uint32_t csystem_copies_begin(const volatile uint32_t *sequence);
+int csystem_copies_unchanged(const volatile uint32_t *sequence, uint32_t since);
 
 /// The most descriptors that a child starts with.
 #define CSYSTEM_SPAWN_MAX 400
