@@ -9,9 +9,10 @@ import SystemMap
 final class Door {
     /// Control connections at once. Stock swtpm serves one and lets others wait.
     private static let clientsMax = 8
-    /// Between tries to bring back a process, in milliseconds: at first a guest's command waits for it, which gives up after half a second.
+    /// Between tries to bring back a process, in milliseconds; as long as it is gone already, within these bounds.
     private static let retryMin = 20
     private static let retryMax = 320
+    /// So long a service is looked for in the shortest intervals: a guest's command may wait for it, and gives up after half a second.
     private static let eagerTime = 3_000
 
     private final class Client {
@@ -142,15 +143,15 @@ final class Door {
             if lostServices[service] == nil { lostServices[service] = Retry(since: now, next: now) }
         }
         for (service, retry) in lostServices where retry.next <= now {
-            lostServices[service] = guest.broker.isConnected(service) || guest.reconnect(service) ? nil : later(retry)
+            lostServices[service] = guest.broker.isConnected(service) || guest.reconnect(service) ? nil : later(retry, eagerFor: Self.eagerTime)
         }
-        if let retry = lostProxy, retry.next <= now { lostProxy = guest.replaceProxy() ? nil : later(retry) }
+        if let retry = lostProxy, retry.next <= now { lostProxy = guest.replaceProxy() ? nil : later(retry, eagerFor: 0) }
         clients.removeAll { client in client.deadline.map { $0 <= now } ?? false }
     }
 
-    private func later(_ retry: Retry) -> Retry {
+    private func later(_ retry: Retry, eagerFor eager: Int) -> Retry {
         let now = now
-        return Retry(since: retry.since, next: now + (now - retry.since < Self.eagerTime ? Self.retryMin : Self.retryMax))
+        return Retry(since: retry.since, next: now + min(max(now - retry.since - eager, Self.retryMin), Self.retryMax))
     }
 
     /// Milliseconds until something is due; -1: nothing will be.
