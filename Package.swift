@@ -34,6 +34,10 @@ let package = Package(
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.5.0"),
         .package(url: "https://github.com/LebJe/TOMLKit", from: "0.6.0"),
+        // Verifiers' and the command-line tool's; no daemon links them.
+        .package(url: "https://github.com/apple/swift-asn1", from: "1.3.0"),
+        .package(url: "https://github.com/apple/swift-certificates", from: "1.10.0"),
+        .package(url: "https://github.com/apple/swift-crypto", "3.12.3"..<"6.0.0"),
     ],
     targets: [
         // Floor 0: C libraries and shims, and the byte cursor.
@@ -63,17 +67,21 @@ let package = Package(
         library("EnhancedAuthorization", ["TPMWire", "TPMCrypto", "SystemMap"]),
         library("VirtualTPM", ["TPMWire", "TPMCrypto", "SystemMap", "EnhancedAuthorization"]),
 
-        // Quotes, deep quotes, certificates and event logs: made and verified. Its public API is for verifiers elsewhere.
-        library("Attestation", ["TPMWire", "TPMCrypto"]),
+        // Deep quotes, hosts' evidence and certificates as they are made. Then who verifies them: a library for verifiers elsewhere, which
+        // re-exports the formats. It links swift-certificates and, with it, Foundation, so no daemon depends on it.
+        library("AttestationFormats", ["TPMWire", "TPMCrypto"]),
+        library("Attestation", [
+            "AttestationFormats", .product(name: "SwiftASN1", package: "swift-asn1"), .product(name: "X509", package: "swift-certificates"),
+        ]),
 
         // The chip's callers' side: sessions with it, and the public areas of what it makes for us.
         library("ChipClient", ["SystemMap", "TPMCrypto"]),
 
         // Floor 4: the roles.
         library("GuestIdentity", ["SystemMap", "HostPolicy", "CryptoBase"]),
-        library("DeviceOwner", ["SystemMap", "TPMCrypto", "ChipClient", "Attestation", "GuestIdentity", "CTSS2"]),
+        library("DeviceOwner", ["SystemMap", "TPMCrypto", "ChipClient", "AttestationFormats", "GuestIdentity", "CTSS2"]),
         library("PCRStore", ["SystemMap", "CryptoBase", "GuestIdentity"]),
-        library("PolicyChecker", ["SystemMap", "TPMCrypto", "ChipClient", "EnhancedAuthorization", "Attestation", "GuestIdentity"]),
+        library("PolicyChecker", ["SystemMap", "TPMCrypto", "ChipClient", "EnhancedAuthorization", "AttestationFormats", "GuestIdentity"]),
         library("GuestDoor", ["SystemMap", "ControlChannel", "GuestIdentity", "CryptoBase"]),
         library("GuestProxy", ["SystemMap", "HostPolicy", "VirtualTPM", "EnhancedAuthorization"]),
 
@@ -92,7 +100,7 @@ let package = Package(
             name: "paratpmctl",
             dependencies: [
                 "GuestIdentity", "PolicyFiles", "Attestation", "ChipClient", "TPMCrypto",
-                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "ArgumentParser", package: "swift-argument-parser"), .product(name: "Crypto", package: "swift-crypto"),
             ]),
 
         // What paratpm costs, measured (scripts/bench).

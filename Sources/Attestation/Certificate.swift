@@ -1,223 +1,140 @@
-// X.509 certificates as a verifier reads them (RFC 5280): as much as chips' endorsement keys, and paratpm's own certificates, need.
-import CryptoBase
-import TPMCrypto
+// X.509 certificates as a verifier reads them: swift-certificates', and what the makers of chips do otherwise.
+import AttestationFormats
+import FoundationEssentials
+import SwiftASN1
 import TPMWire
+import X509
 
 /// A certificate, decoded. Its signature is checked with `isSigned(by:)`.
 public struct Certificate: Sendable {
+    private let certificate: X509.Certificate
     /// TBSCertificate, whole
-    let signed: [UInt8]
-    /// The contents of the serial number.
-    public let serial: [UInt8]
-    /// Name, whole
-    let issuer: [UInt8]
-    let subject: [UInt8]
-    /// Seconds since 1970
-    let notBefore: Int64
-    let notAfter: Int64
-    /// SubjectPublicKeyInfo, whole
-    let publicKey: [UInt8]
-    let signatureAlgorithm: SignatureAlgorithm
-    let signature: [UInt8]
-    /// basicConstraints' cA, where it may sign certificates at all (keyUsage)
-    public let isAuthority: Bool
-    let mayNotBeUnderstood: Bool
+    private let signed: ArraySlice<UInt8>
 
     /// - Parameter der: exactly one certificate.
     public init(_ der: [UInt8]) throws(FormatError) {
-        guard let parsed = Parsed(der) else { throw FormatError("the certificate does not decode") }
-        guard let algorithm = SignatureAlgorithm(parsed.algorithm) else {
-            throw FormatError("the certificate is signed with an algorithm that is not understood")
+        do {
+            let node = try DER.parse(der)
+            certificate = try X509.Certificate(derEncoded: try EncryptionKey.renamed(node))
+            signed = try Self.signedPart(node)
+        } catch { throw FormatError("the certificate does not decode: \(error)") }
+        guard certificate.signatureAlgorithm != .sha1WithRSAEncryption else {
+            throw FormatError("the certificate is signed over a SHA-1 digest, which can be forged")
         }
-        let extensions = parsed.extensions
-        signed = parsed.signed
-        serial = parsed.serial
-        (issuer, subject) = (parsed.issuer, parsed.subject)
-        (notBefore, notAfter) = (parsed.notBefore, parsed.notAfter)
-        publicKey = parsed.publicKey
-        signatureAlgorithm = algorithm
-        signature = parsed.signature
-        isAuthority = extensions.isAuthority
-        mayNotBeUnderstood = extensions.hasUnknownCritical
+    }
+
+    /// What is signed; everything else of a certificate must have one form only, or it could be changed and still hold.
+    private static func signedPart(_ node: ASN1Node) throws -> ArraySlice<UInt8> {
+        let parts = node.children
+        // The algorithm stands twice, and only once among what is signed (RFC 5280, 4.1.1.2).
+        guard parts.count == 3, parts[0].children.count > 2, parts[0].children[2].encodedBytes == parts[1].encodedBytes else {
+            throw FormatError("two signature algorithms")
+        }
+        guard try ASN1BitString(derEncoded: parts[2]).paddingBits == 0 else { throw FormatError("a signature of odd bits") }
+        return parts[0].encodedBytes
+    }
+
+    /// The contents of the serial number.
+    public var serial: [UInt8] { Array(certificate.serialNumber.bytes) }
+    var issuer: X509.DistinguishedName { certificate.issuer }
+    var subject: X509.DistinguishedName { certificate.subject }
+
+    /// The subject, for people: on one line, whatever it is.
+    public var subjectText: String {
+        String(String.UnicodeScalarView(subject.description.unicodeScalars.filter { $0.properties.generalCategory != .control }))
+    }
+
+    /// The subject's serialNumber, in which a guest's certificate has the guest's identity.
+    var subjectSerialNumber: String? {
+        subject.lazy.flatMap(\.self).first { $0.type == .NameAttributes.serialNumber }.flatMap { String($0.value) }
+    }
+
+    /// Whether it may certify at all: basicConstraints' cA and, where it says what its key is used for, keyCertSign.
+    public var isAuthority: Bool { authorityDepth != nil }
+
+    /// How many authorities may stand between this one and the certificate at the end; nil if it is none.
+    var authorityDepth: Int? {
+        guard let constraints = try? certificate.extensions.basicConstraints, case .isCertificateAuthority(let depth) = constraints,
+            let usage = try? certificate.extensions.keyUsage ?? KeyUsage(keyCertSign: true), usage.keyCertSign
+        else { return nil }
+        return depth ?? Int.max
     }
 
     /// Whether it is a certificate of this key.
-    package func isOf(_ key: PublicArea) -> Bool {
-        guard let own = key.subjectPublicKeyInfo else { return false }
-        return SubjectPublicKey(publicKey)?.bits == SubjectPublicKey(own)?.bits
-    }
+    package func isOf(_ key: PublicArea) -> Bool { X509.Certificate.PublicKey(key) == certificate.publicKey }
 
     /// Whether this key signed it.
-    package func isSigned(by key: PublicArea) -> Bool {
-        signatureAlgorithm.verify(signature, of: signed, with: key)
+    package func isSigned(by key: PublicArea) -> Bool { X509.Certificate.PublicKey(key).map(isSigned) ?? false }
+
+    /// Whether the key of this certificate signed it.
+    func isSigned(by issuer: Certificate) -> Bool { isSigned(by: issuer.certificate.publicKey) }
+
+    private func isSigned(by key: X509.Certificate.PublicKey) -> Bool {
+        key.isValidSignature(certificate.signature.rawRepresentation, for: signed, signatureAlgorithm: certificate.signatureAlgorithm)
     }
 
-    /// The subject's attribute values, for people.
-    public var subjectText: String { DistinguishedName.text(subject) }
+    /// What may be critical. Alternative names and uses bind nobody here: the key itself is compared.
+    private static let understood: Set<ASN1ObjectIdentifier> = [
+        .X509ExtensionID.basicConstraints, .X509ExtensionID.keyUsage, .X509ExtensionID.subjectAlternativeName,
+        .X509ExtensionID.extendedKeyUsage,
+    ]
 
-    /// The value of the subject's attribute with this encoded identifier.
-    func subjectAttribute(_ identifier: [UInt8]) -> String? {
-        DistinguishedName.attributes(subject).first { $0.identifier == identifier }?.value
-    }
-}
-
-/// The fields of a certificate where they stand.
-private struct Parsed {
-    var signed: [UInt8] = []
-    var serial: [UInt8] = []
-    var algorithm: [UInt8] = []
-    var issuer: [UInt8] = []
-    var subject: [UInt8] = []
-    var notBefore: Int64 = 0
-    var notAfter: Int64 = 0
-    var publicKey: [UInt8] = []
-    var extensions = Extensions()
-    var signature: [UInt8] = []
-
-    init?(_ der: [UInt8]) {
-        var outer = DER.Reader(der[...])
-        guard let certificate = outer.next(), certificate.tag == DER.sequence, outer.rest.isEmpty else { return nil }
-        var parts = DER.Reader(certificate.contents)
-        guard let body = parts.next(), body.tag == DER.sequence, let algorithm = parts.next(), algorithm.tag == DER.sequence,
-            let bits = parts.next(), bits.tag == DER.bitString, bits.contents.first == 0, parts.rest.isEmpty, readBody(body.contents)
-        else { return nil }
-        signed = Array(body.whole)
-        // The algorithm stands twice, and only once among what is signed (RFC 5280, 4.1.1.2).
-        guard self.algorithm == Array(algorithm.whole) else { return nil }
-        signature = Array(bits.contents.dropFirst())
-    }
-
-    private mutating func readBody(_ bytes: ArraySlice<UInt8>) -> Bool {
-        var reader = DER.Reader(bytes)
-        guard let version = reader.next(), version.tag == DER.context(0), let serial = reader.next(), serial.tag == DER.integer,
-            let algorithm = reader.next(), let issuer = reader.next(), issuer.tag == DER.sequence,
-            let validity = reader.next(), validity.tag == DER.sequence, let subject = reader.next(), subject.tag == DER.sequence,
-            let publicKey = reader.next(), publicKey.tag == DER.sequence
-        else { return false }
-        var times = DER.Reader(validity.contents)
-        guard let first = times.next().flatMap(DERTime.seconds), let last = times.next().flatMap(DERTime.seconds), times.rest.isEmpty
-        else { return false }
-        (notBefore, notAfter) = (first, last)
-        (self.serial, self.algorithm) = (Array(serial.contents), Array(algorithm.whole))
-        (self.issuer, self.subject, self.publicKey) = (Array(issuer.whole), Array(subject.whole), Array(publicKey.whole))
-        while let field = reader.next() {
-            // issuerUniqueID and subjectUniqueID say nothing here.
-            guard field.tag == DER.context(3) else { continue }
-            guard let extensions = Extensions(field.contents) else { return false }
-            self.extensions = extensions
+    /// Whether it may be used at this time, as far as it says so itself.
+    func check(at time: Int64) throws(FormatError) {
+        let now = Date(timeIntervalSince1970: Double(time))
+        guard certificate.notValidBefore <= now, now <= certificate.notValidAfter else {
+            throw FormatError("the certificate of “\(subjectText)” is not valid at this time")
         }
-        return reader.rest.isEmpty
+        guard certificate.extensions.allSatisfy({ !$0.critical || Self.understood.contains($0.oid) }) else {
+            throw FormatError("the certificate of “\(subjectText)” has a critical extension that is not understood")
+        }
     }
 }
 
-/// What the extensions say of the certificate's use.
-private struct Extensions {
-    var isAuthority = false
-    var hasUnknownCritical = false
+extension X509.Certificate.PublicKey {
+    /// nil for keys that certificates of this kind do not have.
+    init?(_ key: PublicArea) {
+        guard let info = key.subjectPublicKeyInfo, let key = try? Self(derEncoded: info) else { return nil }
+        self = key
+    }
+}
 
-    init() {}
+extension ASN1Node {
+    /// The nodes that it consists of; none for a primitive one.
+    fileprivate var children: [ASN1Node] {
+        guard case .constructed(let nodes) = content else { return [] }
+        return Array(nodes)
+    }
+}
 
-    init?(_ bytes: ArraySlice<UInt8>) {
-        var outer = DER.Reader(bytes)
-        guard let list = outer.next(), list.tag == DER.sequence, outer.rest.isEmpty else { return nil }
-        var reader = DER.Reader(list.contents)
-        var mayCertify = true
-        while !reader.rest.isEmpty {
-            guard let one = reader.next(), one.tag == DER.sequence, case var parts = DER.Reader(one.contents),
-                let identifier = parts.next(), identifier.tag == DER.objectIdentifier, var value = parts.next()
-            else { return nil }
-            let isCritical = Array(value.whole) == DER.yes
-            if isCritical {
-                guard let next = parts.next() else { return nil }
-                value = next
+/// Some makers of chips name an endorsement key id-RSAES-OAEP after its only use (RFC 4055, 4.1). It is an RSA key like any other, but
+/// swift-certificates knows it by its common name only.
+private enum EncryptionKey {
+    private static let rsaesOAEP: ASN1ObjectIdentifier = [1, 2, 840, 113_549, 1, 1, 7]
+    /// Where SubjectPublicKeyInfo stands among a TBSCertificate's fields.
+    private static let place = 6
+
+    /// The certificate with its key named rsaEncryption, where it was named otherwise.
+    static func renamed(_ certificate: ASN1Node) throws -> ASN1Node {
+        let parts = certificate.children
+        guard certificate.identifier == .sequence, let fields = parts.first?.children, fields.count > place, case let info = fields[place].children, info.count == 2,
+            let name = info[0].children.first, try ASN1ObjectIdentifier(derEncoded: name) == rsaesOAEP
+        else { return certificate }
+        var coder = DER.Serializer()
+        try coder.appendConstructedNode(identifier: .sequence) { coder in
+            try coder.appendConstructedNode(identifier: .sequence) { coder in
+                for field in fields[..<place] { coder.serialize(field) }
+                try coder.appendConstructedNode(identifier: .sequence) { coder in
+                    try coder.appendConstructedNode(identifier: .sequence) { coder in
+                        try coder.serialize(ASN1ObjectIdentifier.AlgorithmIdentifier.rsaEncryption)
+                        try coder.serialize(ASN1Null())
+                    }
+                    coder.serialize(info[1])
+                }
+                for field in fields[(place + 1)...] { coder.serialize(field) }
             }
-            guard value.tag == DER.octetString, parts.rest.isEmpty else { return nil }
-            switch Array(identifier.contents) {
-            case X509.basicConstraints: isAuthority = Self.isAuthority(value.contents)
-            case X509.keyUsage: mayCertify = Self.mayCertify(value.contents)
-            case X509.subjectAlternativeName, X509.extendedKeyUsage: break
-            default: hasUnknownCritical = hasUnknownCritical || isCritical
-            }
+            for part in parts.dropFirst() { coder.serialize(part) }
         }
-        isAuthority = isAuthority && mayCertify
-    }
-
-    private static func isAuthority(_ bytes: ArraySlice<UInt8>) -> Bool {
-        var outer = DER.Reader(bytes)
-        guard let list = outer.next(), list.tag == DER.sequence, case var fields = DER.Reader(list.contents) else { return false }
-        return fields.next().map { Array($0.whole) == DER.yes } ?? false
-    }
-
-    /// keyCertSign, bit 5
-    private static func mayCertify(_ bytes: ArraySlice<UInt8>) -> Bool {
-        var reader = DER.Reader(bytes)
-        guard let bits = reader.next(), bits.tag == DER.bitString, let first = bits.contents.dropFirst().first else { return false }
-        return first & 0x04 != 0
-    }
-}
-
-/// SubjectPublicKeyInfo, taken apart.
-struct SubjectPublicKey {
-    let algorithm: [UInt8]
-    let bits: [UInt8]
-
-    init?(_ der: [UInt8]) {
-        var outer = DER.Reader(der[...])
-        guard let info = outer.next(), info.tag == DER.sequence, case var parts = DER.Reader(info.contents),
-            let algorithm = parts.next(), let bits = parts.next(), bits.tag == DER.bitString, parts.rest.isEmpty
-        else { return nil }
-        self.algorithm = Array(algorithm.contents)
-        self.bits = Array(bits.contents)
-    }
-
-    /// The key as a TPM would describe it; nil for kinds that are not understood.
-    var area: PublicArea? {
-        let attributes: ObjectAttributes = [.sign]
-        for curve in ECCCurve.allCases where bits.count == 2 + 2 * curve.fieldSize && bits[..<2] == [0, 4] {
-            let point = ECCPoint(x: Array(bits[2..<2 + curve.fieldSize]), y: Array(bits[(2 + curve.fieldSize)...]))
-            let area = PublicArea(
-                nameAlgorithm: nil, attributes: attributes,
-                parameters: .ecc(symmetric: .null, scheme: .null, curve: curve, kdf: .null), unique: .ecc(point))
-            // The curve's name must be the one that such a key has.
-            if area.subjectPublicKeyInfo.flatMap(SubjectPublicKey.init)?.algorithm == algorithm { return area }
-        }
-        guard algorithm.starts(with: X509.element(X509.rsaEncryption)), bits.first == 0 else { return nil }
-        var outer = DER.Reader(bits.dropFirst())
-        guard let key = outer.next(), key.tag == DER.sequence, case var numbers = DER.Reader(key.contents),
-            let modulus = numbers.next(), modulus.tag == DER.integer, let exponent = numbers.next(), exponent.tag == DER.integer,
-            exponent.contents.count <= 4, case let bytes = Array(modulus.contents.drop { $0 == 0 }), bytes.count <= PublicArea.rsaMax
-        else { return nil }
-        let e = exponent.contents.reduce(UInt32(0)) { $0 << 8 | UInt32($1) }
-        return PublicArea(
-            nameAlgorithm: nil, attributes: attributes,
-            parameters: .rsa(symmetric: .null, scheme: .null, keyBits: UInt16(bytes.count * 8), exponent: e), unique: .rsa(bytes))
-    }
-}
-
-/// The signature algorithms of certificates.
-struct SignatureAlgorithm: Sendable {
-    private let scheme: Scheme
-
-    /// - Parameter identifier: AlgorithmIdentifier, whole; nil for one that is not understood.
-    init?(_ identifier: [UInt8]) {
-        let known = [TPMAlgorithm.rsassa, .rsapss, .ecdsa].flatMap { algorithm in HashAlgorithm.allCases.map { Scheme(algorithm, $0) } }
-        // What SHA-1 signs can be forged.
-        guard let scheme = known.first(where: { $0.hash != .sha1 && $0.algorithmIdentifier == identifier }) else { return nil }
-        self.scheme = scheme
-    }
-
-    func verify(_ signature: [UInt8], of bytes: [UInt8], with key: PublicArea) -> Bool {
-        guard let hash = scheme.hash else { return false }
-        let given: Signature
-        if scheme.algorithm == .ecdsa {
-            var outer = DER.Reader(signature[...])
-            guard let pair = outer.next(), pair.tag == DER.sequence, outer.rest.isEmpty, case var numbers = DER.Reader(pair.contents),
-                let r = numbers.next(), r.tag == DER.integer, let s = numbers.next(), s.tag == DER.integer, numbers.rest.isEmpty
-            else { return false }
-            given = .ecc(.ecdsa, hash, r: Array(r.contents), s: Array(s.contents))
-        } else {
-            given = .rsa(scheme.algorithm, hash, signature)
-        }
-        return (try? key.verifies(given, digest(hash, bytes))) ?? false
+        return try DER.parse(coder.serializedBytes)
     }
 }

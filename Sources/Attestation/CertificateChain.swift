@@ -1,4 +1,5 @@
 // From a certificate to a root that is trusted (RFC 5280, 6, without policies and name constraints, which no chip's maker uses).
+import AttestationFormats
 
 enum CertificateChain {
     private static let lengthMax = 8
@@ -11,11 +12,10 @@ enum CertificateChain {
         var issuers: [Certificate] = []
         for root in roots { issuers.append(try Certificate(root)) }
         var current = try Certificate(certificate)
-        for _ in 0..<lengthMax {
+        for depth in 0..<lengthMax {
             try current.check(at: time)
             let next = issuers.first { issuer in
-                issuer.subject == current.issuer && issuer.isAuthority
-                    && SubjectPublicKey(issuer.publicKey)?.area.map(current.isSigned) ?? false
+                issuer.subject == current.issuer && issuer.authorityDepth.map { depth <= $0 } ?? false && current.isSigned(by: issuer)
             }
             guard let next else { throw FormatError("nobody that is trusted signed the certificate of “\(current.subjectText)”") }
             if next.subject == next.issuer {
@@ -25,17 +25,5 @@ enum CertificateChain {
             current = next
         }
         throw FormatError("the chain of certificates is too long")
-    }
-}
-
-extension Certificate {
-    /// Whether it may be used at this time, as far as it says so itself.
-    func check(at time: Int64) throws(FormatError) {
-        guard notBefore <= time, time <= notAfter else {
-            throw FormatError("the certificate of “\(subjectText)” is not valid at this time")
-        }
-        guard !mayNotBeUnderstood else {
-            throw FormatError("the certificate of “\(subjectText)” has a critical extension that is not understood")
-        }
     }
 }

@@ -1,4 +1,5 @@
 // Whether a deep quote holds, link by link.
+import AttestationFormats
 import CryptoBase
 import TPMCrypto
 import TPMWire
@@ -132,12 +133,13 @@ public struct DeepQuoteVerifier: Sendable {
         guard decoded.issuer == host.certificate.subject, decoded.isSigned(by: host.certificateKey) else {
             throw BrokenLink(.certificate, "was not signed by this host")
         }
-        guard decoded.subjectAttribute(X509.serialNumber) == hexadecimal(quote.guest) else {
+        guard decoded.subjectSerialNumber == hexadecimal(quote.guest) else {
             throw BrokenLink(.certificate, "is another guest's")
         }
         if let revocationList {
             let list = try Link.Name.certificate.check { () throws(FormatError) in try RevocationList(revocationList) }
             guard list.isSigned(by: host.certificateKey) else { throw BrokenLink(.certificate, "the revocation list was not signed by this host") }
+            guard list.isCurrent(at: time) else { throw BrokenLink(.certificate, "the revocation list is not valid at this time") }
             guard !list.serials.contains(decoded.serial) else { throw BrokenLink(.certificate, "is revoked") }
         }
         report.proved.append(Link(.certificate, "was signed by this host for this guest" + (revocationList == nil ? "" : ", and is not revoked")))

@@ -1,4 +1,5 @@
 // Event logs, and the PCRs that they lead to (TCG PC Client Platform Firmware Profile 1.05, 10; Linux's IMA).
+import AttestationFormats
 import CryptoBase
 import TPMWire
 import Wire
@@ -21,16 +22,12 @@ public struct EventLog: Sendable {
         public let data: [UInt8]
 
         /// EV_NO_ACTION extends nothing.
-        public var isExtended: Bool { type != EventType.noAction }
+        public var isExtended: Bool { type != CryptoAgileLog.noAction }
         /// Whether the digests are those of the data.
         public var isDigestOfData: Bool { !digests.isEmpty && digests.allSatisfy { digest($0.key.hash, data) == $0.value } }
     }
     /// In the order in which they were measured.
     public let events: [Event]
-
-    enum EventType {
-        static let noAction: UInt32 = 3
-    }
 
     /// The most events that a log may have.
     static let eventsMax = 1 << 20
@@ -84,8 +81,6 @@ extension EventLog.Event {
 
 /// The firmware's logs. Numbers are little-endian.
 enum FirmwareLog {
-    /// What the first event of a crypto-agile log begins with.
-    static let specification = Array("Spec ID Event03".utf8) + [0]
     private static let dataMax = 1 << 24
 
     static func events(_ bytes: [UInt8]) throws(FormatError) -> [EventLog.Event] {
@@ -148,10 +143,10 @@ enum FirmwareLog {
 
     /// TCG_EfiSpecIDEvent: the digest sizes by TPM_ALG_ID; nil for a log of SHA-1 digests only.
     private static func digestSizes(_ first: EventLog.Event) throws(WireError) -> [UInt16: Int]? {
-        guard first.type == EventLog.EventType.noAction, first.data.starts(with: specification) else { return nil }
+        guard first.type == CryptoAgileLog.noAction, first.data.starts(with: CryptoAgileLog.signature) else { return nil }
         var reader = WireReader(first.data)
         // platformClass, specVersionMinor, specVersionMajor, specErrata, uintnSize
-        _ = try reader.bytes(specification.count + 4 + 4)
+        _ = try reader.bytes(CryptoAgileLog.signature.count + 4 + 4)
         let count = try reader.u32().byteSwapped
         guard (1...16).contains(count) else { throw .oversized }
         var sizes: [UInt16: Int] = [:]

@@ -1,4 +1,5 @@
 // Whether a host's evidence holds: from the chip's endorsement key to the key that signs certificates.
+import AttestationFormats
 import CryptoBase
 import TPMCrypto
 import TPMWire

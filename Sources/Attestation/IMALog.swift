@@ -1,4 +1,5 @@
 // The runtime measurements of Linux's integrity measurement architecture (Documentation/ABI/testing/ima_policy; security/integrity/ima).
+import AttestationFormats
 import CryptoBase
 import TPMWire
 import Wire

@@ -1,4 +1,5 @@
 // What a verification says: link by link, what was proved, or what fails first.
+import AttestationFormats
 
 /// One link of the chain of trust that holds.
 public struct Link: Equatable, Sendable, CustomStringConvertible {

@@ -1,5 +1,5 @@
 // Which certificates guests have, and which are revoked: small files, read when they are needed.
-import Attestation
+import AttestationFormats
 import ChipClient
 import GuestIdentity
 import SystemMap

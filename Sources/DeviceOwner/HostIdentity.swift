@@ -1,5 +1,5 @@
 // The keys that speak for the host, and the evidence that they may.
-import Attestation
+import AttestationFormats
 import ChipClient
 import Glibc
 import GuestIdentity

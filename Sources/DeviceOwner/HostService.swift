@@ -1,5 +1,5 @@
 // The host's keys and certificates as the device owner's interface offers them.
-import Attestation
+import AttestationFormats
 import GuestIdentity
 import IPC
 import SystemMap

@@ -1,5 +1,5 @@
 // Deep quotes: the vPCRs come from paratpm-pcr and the signature from the chip, so a proxy can neither choose the values nor the guest.
-import Attestation
+import AttestationFormats
 import CryptoBase
 import Glibc
 import GuestIdentity

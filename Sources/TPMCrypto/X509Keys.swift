@@ -5,13 +5,19 @@ import Wire
 extension PublicArea {
     /// SubjectPublicKeyInfo (RFC 3279, 2.3; RFC 5480); nil for keys that are not asymmetric, or on a curve without a name.
     package var subjectPublicKeyInfo: [UInt8]? {
+        guard let (algorithm, key) = subjectPublicKey else { return nil }
+        return DER.element(DER.sequence, algorithm, DER.element(DER.bitString, [0], key))
+    }
+
+    /// The parts of SubjectPublicKeyInfo: AlgorithmIdentifier, and what the BIT STRING holds.
+    package var subjectPublicKey: (algorithm: [UInt8], key: [UInt8])? {
         switch (parameters, unique) {
         case (.rsa(_, _, _, let exponent), .rsa(let modulus)):
             let key = DER.element(
                 DER.sequence, DER.number(modulus), DER.number((exponent == 0 ? 0x10001 : exponent).wire))
             // rsaEncryption
             let algorithm = DER.element(DER.sequence, DER.identifier(pkcs1 + [1]), DER.null)
-            return DER.element(DER.sequence, algorithm, DER.element(DER.bitString, [0], key))
+            return (algorithm, key)
         case (.ecc(_, _, let curve, _), .ecc(let point)):
             let name: [UInt8]
             switch curve {
@@ -22,7 +28,7 @@ extension PublicArea {
             }
             // id-ecPublicKey
             let algorithm = DER.element(DER.sequence, DER.identifier(ansiX962 + [0x02, 0x01]), DER.identifier(name))
-            return DER.element(DER.sequence, algorithm, DER.element(DER.bitString, [0, 4], point.x, point.y))
+            return (algorithm, [4] + point.x + point.y)
         default: return nil
         }
     }

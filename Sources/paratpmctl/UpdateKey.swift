@@ -1,6 +1,7 @@
 // An update key: an ECDSA key on P-256 in a PEM file, as `openssl genpkey` makes it, which approves states of the host.
 import Attestation
 import ChipClient
+import Crypto
 import CryptoBase
 import GuestIdentity
 import SystemMap
@@ -22,6 +23,11 @@ struct UpdateKey {
         self.pair = pair
     }
 
+    private static func pair(_ der: [UInt8]) -> ECCKeyPair? {
+        guard let key = try? P256.Signing.PrivateKey(derRepresentation: der) else { return nil }
+        return ECCKeyPair(curve: .p256, privateKey: Array(key.rawRepresentation))
+    }
+
     func approve(_ values: PCRValues, _ selection: [PCRSelection], for guest: GuestID) throws(Failure) -> HostApproval {
         guard let bytes = values.concatenated(selection) else {
             throw Failure(.dataError, "the values of \(PCRChoice(selection)) are not all there")
@@ -30,25 +36,5 @@ struct UpdateKey {
         let (r, s) = pair.signECDSA(digest: approval.signedDigest(for: guest))
         approval.signature = .ecc(.ecdsa, .sha256, r: r, s: s)
         return approval
-    }
-
-    /// prime256v1
-    private static let curve = DER.identifier([0x2A, 0x86, 0x48, 0xCE, 0x3D, 0x03, 0x01, 0x07])
-
-    /// PrivateKeyInfo (RFC 5208) or ECPrivateKey (RFC 5915)
-    private static func pair(_ der: [UInt8]) -> ECCKeyPair? {
-        var outer = DER.Reader(der[...])
-        guard let sequence = outer.next(), sequence.tag == DER.sequence, case var fields = DER.Reader(sequence.contents),
-            let version = fields.next(), version.tag == DER.integer, let second = fields.next()
-        else { return nil }
-        if second.tag == DER.octetString {
-            let names = [fields.next()].compactMap { $0 }.filter { $0.tag == DER.context(0) }
-            guard names.allSatisfy({ Array($0.contents) == curve }), second.contents.count == 32 else { return nil }
-            return ECCKeyPair(curve: .p256, privateKey: Array(second.contents))
-        }
-        guard second.tag == DER.sequence, second.contents.suffix(curve.count).elementsEqual(curve), let inner = fields.next(),
-            inner.tag == DER.octetString
-        else { return nil }
-        return pair(Array(inner.contents))
     }
 }

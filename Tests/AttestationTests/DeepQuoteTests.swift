@@ -6,6 +6,7 @@ import Testing
 import Wire
 
 @testable import Attestation
+@testable import AttestationFormats
 
 @Suite struct DeepQuoteTests {
     let host = SoftwareHost()

@@ -6,6 +6,7 @@ import Testing
 import Wire
 
 @testable import Attestation
+@testable import AttestationFormats
 
 @Suite struct HostEvidenceTests {
     private func broken(_ evidence: HostEvidence, trust: EndorsementTrust = .given) -> Link.Name? {

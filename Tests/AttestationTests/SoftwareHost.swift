@@ -5,6 +5,7 @@ import TPMWire
 import Wire
 
 @testable import Attestation
+@testable import AttestationFormats
 
 /// An elliptic-curve key that signs as a chip's would.
 struct SoftwareKey {

@@ -37,16 +37,18 @@ package struct CertificateAuthority: Sendable {
     private let name: [UInt8]
     /// Bytes of a serial number.
     package static let serialSize = 16
+    /// Until the next revocation list, in seconds: a host makes a new one when it is asked.
+    package static let listLifetime: Int64 = 30 * 86_400
 
     /// nil for a key that is not asymmetric.
     package init?(_ key: PublicArea) {
-        guard let publicKey = key.subjectPublicKeyInfo, let bits = SubjectPublicKey(publicKey)?.bits else { return nil }
+        guard let publicKey = key.subjectPublicKeyInfo, let bits = key.subjectPublicKey?.key else { return nil }
         self.key = key
         self.publicKey = publicKey
         // RFC 5280, 4.2.1.2, method 1
-        keyIdentifier = digest(.sha1, Array(bits.dropFirst()))
+        keyIdentifier = digest(.sha1, bits)
         name = DistinguishedName.make([
-            (X509.organization, "paratpm"), (X509.commonName, "paratpm host \(hexadecimal(keyIdentifier.prefix(8)))"),
+            (OID.organization, "paratpm"), (OID.commonName, "paratpm host \(hexadecimal(keyIdentifier.prefix(8)))"),
         ])
     }
 
@@ -61,10 +63,10 @@ package struct CertificateAuthority: Sendable {
     /// - Parameter from: seconds since 1970.
     package func hostCertificate(serial: [UInt8], from: Int64) -> Unsigned {
         let extensions = [
-            Extension.make(X509.subjectKeyIdentifier, DER.element(DER.octetString, keyIdentifier)),
-            Extension.make(X509.basicConstraints, critical: true, DER.element(DER.sequence, DER.yes, DER.number([0]))),
+            Extension.make(OID.subjectKeyIdentifier, DER.element(DER.octetString, keyIdentifier)),
+            Extension.make(OID.basicConstraints, critical: true, DER.element(DER.sequence, DER.yes, DER.number([0]))),
             // keyCertSign, cRLSign
-            Extension.make(X509.keyUsage, critical: true, DER.element(DER.bitString, [1, 0x06])),
+            Extension.make(OID.keyUsage, critical: true, DER.element(DER.bitString, [1, 0x06])),
         ]
         return certificate(serial: serial, subject: name, from: from, publicKey, extensions)
     }
@@ -77,16 +79,16 @@ package struct CertificateAuthority: Sendable {
         // keyEncipherment or keyAgreement
         let usage: [UInt8] = endorsementKey.type == .rsa ? [5, 0x20] : [3, 0x08]
         var extensions = [
-            Extension.make(X509.authorityKeyIdentifier, DER.element(DER.sequence, DER.element(0x80, keyIdentifier))),
-            Extension.make(X509.basicConstraints, critical: true, DER.element(DER.sequence)),
-            Extension.make(X509.keyUsage, critical: true, DER.element(DER.bitString, usage)),
-            Extension.make(X509.extendedKeyUsage, DER.element(
-                DER.sequence, DER.identifier(kind == .platform ? X509.platformCertificate : X509.endorsementKeyCertificate))),
-            Extension.make(X509.subjectAlternativeName, DER.element(
+            Extension.make(OID.authorityKeyIdentifier, DER.element(DER.sequence, DER.element(0x80, keyIdentifier))),
+            Extension.make(OID.basicConstraints, critical: true, DER.element(DER.sequence)),
+            Extension.make(OID.keyUsage, critical: true, DER.element(DER.bitString, usage)),
+            Extension.make(OID.extendedKeyUsage, DER.element(
+                DER.sequence, DER.identifier(kind == .platform ? OID.platformCertificate : OID.endorsementKeyCertificate))),
+            Extension.make(OID.subjectAlternativeName, DER.element(
                 DER.sequence, DER.element(DER.context(4), kind == .platform ? Self.platformName : Self.tpmName))),
         ]
-        if kind == .endorsementKey { extensions.append(Extension.make(X509.subjectDirectoryAttributes, Self.specification)) }
-        let subject = DistinguishedName.make([(X509.commonName, guestName), (X509.serialNumber, hexadecimal(guest))])
+        if kind == .endorsementKey { extensions.append(Extension.make(OID.subjectDirectoryAttributes, Self.specification)) }
+        let subject = DistinguishedName.make([(OID.commonName, guestName), (OID.serialNumber, hexadecimal(guest))])
         return certificate(serial: serial, subject: subject, from: from, guestKey, extensions)
     }
 
@@ -106,30 +108,30 @@ package struct CertificateAuthority: Sendable {
     package func revocationList(number: UInt64, at now: Int64, revoked: [(serial: [UInt8], time: Int64)]) -> Unsigned {
         let entries = revoked.flatMap { DER.element(DER.sequence, DER.number($0.serial), DERTime.encoded($0.time)) }
         let extensions = [
-            Extension.make(X509.authorityKeyIdentifier, DER.element(DER.sequence, DER.element(0x80, keyIdentifier))),
-            Extension.make(X509.crlNumber, DER.number(number.wire)),
+            Extension.make(OID.authorityKeyIdentifier, DER.element(DER.sequence, DER.element(0x80, keyIdentifier))),
+            Extension.make(OID.crlNumber, DER.number(number.wire)),
         ]
         return Unsigned(bytes: DER.element(
             DER.sequence, DER.number([1]), Unsigned.algorithm, name, DERTime.encoded(now),
-            DERTime.encoded(now + RevocationList.lifetime), entries.isEmpty ? [] : DER.element(DER.sequence, entries),
+            DERTime.encoded(now + Self.listLifetime), entries.isEmpty ? [] : DER.element(DER.sequence, entries),
             DER.element(DER.context(0), DER.element(DER.sequence, extensions.flatMap { $0 }))))
     }
 
     /// The guest's TPM as GetCapability describes it.
     private static let tpmName = DistinguishedName.make([
-        (X509.tpmManufacturer, "id:" + hexadecimal(Array(Identification.manufacturer.utf8)).uppercased()),
-        (X509.tpmModel, "paratpm"),
-        (X509.tpmVersion, "id:" + hexadecimal((Identification.firmwareVersion >> 32).wire.suffix(4))),
+        (OID.tpmManufacturer, "id:" + hexadecimal(Array(Identification.manufacturer.utf8)).uppercased()),
+        (OID.tpmModel, "paratpm"),
+        (OID.tpmVersion, "id:" + hexadecimal((Identification.firmwareVersion >> 32).wire.suffix(4))),
     ])
 
     private static let platformName = DistinguishedName.make([
-        (X509.platformManufacturer, "paratpm"), (X509.platformModel, "virtual machine"), (X509.platformVersion, "2.0"),
+        (OID.platformManufacturer, "paratpm"), (OID.platformModel, "virtual machine"), (OID.platformVersion, "2.0"),
     ])
 
     /// tpmSpecification: family 2.0, level 0, revision 1.59
     private static let specification = DER.element(
         DER.sequence, DER.element(
-            DER.sequence, DER.identifier(X509.tpmSpecification), DER.element(
+            DER.sequence, DER.identifier(OID.tpmSpecification), DER.element(
                 DER.set, DER.element(
                     DER.sequence, DER.element(DER.utf8String, Array("2.0".utf8)), DER.number([0]), DER.number([159])))))
 }

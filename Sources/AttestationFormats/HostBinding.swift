@@ -6,7 +6,7 @@ import Wire
 /// The event's data: "paratpm host PCRs" and a NUL, TPML_PCR_SELECTION, sized16 values. Each bank is extended with its own digest of
 /// the data.
 public enum HostBinding {
-    private static let signature = Array("paratpm host PCRs".utf8) + [0]
+    package static let signature = Array("paratpm host PCRs".utf8) + [0]
     /// EV_EVENT_TAG's neighbour for what a platform measures before its firmware runs: EV_POST_CODE (PC Client, 10.4.1).
     static let eventType: UInt32 = 1
 
@@ -29,9 +29,9 @@ public enum HostBinding {
         var sizes = WireWriter()
         for digest in digests { sizes.raw(little(digest.hash.rawValue) + little(UInt16(digest.hash.digestSize))) }
         // platformClass, specVersionMinor, specVersionMajor, specErrata, uintnSize, numberOfAlgorithms … vendorInfoSize
-        let specification = FirmwareLog.specification + little(UInt32(0)) + [0, 2, 0, 2] + little(UInt32(digests.count)) + sizes.bytes + [0]
+        let specification = CryptoAgileLog.signature + little(UInt32(0)) + [0, 2, 0, 2] + little(UInt32(digests.count)) + sizes.bytes + [0]
         let zeros = [UInt8](repeating: 0, count: PCRBank.sha1.digestSize)
-        var log = little(UInt32(0)) + little(EventLog.EventType.noAction) + zeros + little(UInt32(specification.count)) + specification
+        var log = little(UInt32(0)) + little(CryptoAgileLog.noAction) + zeros + little(UInt32(specification.count)) + specification
         log += little(UInt32(vpcr)) + little(eventType) + little(UInt32(digests.count))
         for digest in digests { log += little(digest.hash.rawValue) + digest.digest }
         return log + little(UInt32(data.count)) + data
@@ -39,18 +39,11 @@ public enum HostBinding {
 
     private static func little(_ value: UInt16) -> [UInt8] { value.byteSwapped.wire }
     private static func little(_ value: UInt32) -> [UInt8] { value.byteSwapped.wire }
+}
 
-    /// The host's PCRs that logs say were measured into one of these vPCRs before anything else, with digests that are right.
-    static func values(in logs: [EventLog], of vpcrs: Set<Int>) -> PCRValues {
-        var begun: Set<Int> = []
-        for event in logs.lazy.flatMap(\.events) where event.isExtended && vpcrs.contains(event.pcr) && begun.insert(event.pcr).inserted {
-            guard event.data.starts(with: signature), event.isDigestOfData else { continue }
-            var reader = WireReader(event.data[signature.count...])
-            guard let selections: [PCRSelection] = try? reader.list(max: PCRSelection.listMax), let bytes = try? reader.sized16(),
-                reader.isAtEnd, let values = PCRValues(bytes, selections)
-            else { continue }
-            return values
-        }
-        return [:]
-    }
+/// What a crypto-agile log begins with: TCG_EfiSpecIDEvent in an event that extends nothing (PC Client Platform Firmware Profile 1.05, 10.4.5.1).
+package enum CryptoAgileLog {
+    package static let signature = Array("Spec ID Event03".utf8) + [0]
+    /// EV_NO_ACTION
+    package static let noAction: UInt32 = 3
 }

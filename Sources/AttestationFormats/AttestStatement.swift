@@ -5,14 +5,14 @@ import TPMWire
 import Wire
 
 /// A statement that a TPM made and signed.
-struct AttestStatement {
-    let qualifiedSigner: [UInt8]
-    let extraData: [UInt8]
-    let clockInfo: ClockInfo
-    let firmwareVersion: UInt64
-    let attested: Attested
+package struct AttestStatement {
+    package let qualifiedSigner: [UInt8]
+    package let extraData: [UInt8]
+    package let clockInfo: ClockInfo
+    package let firmwareVersion: UInt64
+    package let attested: Attested
 
-    enum Attested: Equatable {
+    package enum Attested: Equatable {
         /// TPMS_QUOTE_INFO
         case quote(selection: [PCRSelection], digest: [UInt8])
         /// TPMS_CREATION_INFO
@@ -21,7 +21,7 @@ struct AttestStatement {
 
     private static let nameMax = 2 + HashAlgorithm.largestDigest
 
-    init(_ bytes: [UInt8]) throws(FormatError) {
+    package init(_ bytes: [UInt8]) throws(FormatError) {
         var reader = WireReader(bytes)
         do throws(WireError) {
             try self.init(from: &reader)
@@ -64,12 +64,12 @@ package struct QuotedPCRs: Sendable {
 
 extension PublicArea {
     /// What only a key can be that signs nothing but what its TPM says: restricted, made by the TPM and bound to it.
-    var isAttestationKey: Bool {
+    package var isAttestationKey: Bool {
         attributes.contains([.restricted, .sign, .fixedTPM, .fixedParent, .sensitiveDataOrigin]) && !attributes.contains(.decrypt)
     }
 
     /// Whether this key signed the bytes.
-    func signed(_ bytes: [UInt8], _ signature: Signature) -> Bool {
+    package func signed(_ bytes: [UInt8], _ signature: Signature) -> Bool {
         guard let hash = signature.hash, parameters.scheme.hash == nil || parameters.scheme.hash == hash else { return false }
         return (try? verifies(signature, digest(hash, bytes))) ?? false
     }
@@ -77,7 +77,7 @@ extension PublicArea {
 
 extension WireCodable {
     /// Decodes a value that fills `bytes`, and says in words what it is not.
-    init(_ what: String, _ bytes: [UInt8]) throws(FormatError) {
+    package init(_ what: String, _ bytes: [UInt8]) throws(FormatError) {
         do throws(WireError) { self = try Self(wire: bytes) } catch { throw FormatError("\(what) does not decode") }
     }
 }

@@ -143,7 +143,7 @@ public struct PCRChoice: Sendable, CustomStringConvertible {
     }
 
     /// The choice of exactly these.
-    static func naming(_ indices: some Sequence<PCRIndex>) -> PCRChoice {
+    package static func naming(_ indices: some Sequence<PCRIndex>) -> PCRChoice {
         let byBank = Dictionary(grouping: indices, by: \.bank).sorted { $0.key < $1.key }
         return PCRChoice(byBank.map { PCRSelection($0.key.hash, pcrs: $0.value.map(\.number)) })
     }
