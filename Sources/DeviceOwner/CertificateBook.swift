@@ -33,13 +33,17 @@ private struct IssuedCertificate: WireCodable {
         writer.sized16(key)
         writer.sized16(certificate)
     }
+
+    var entry: HostCalls.Certificates.Entry { .init(index: index.index, digest: digest(.sha256, certificate)) }
 }
 
-/// File: u8 version, the wanted certificates' NV indices, the valid certificates.
+/// File: u8 version, the wanted certificates' NV indices, the valid certificates, the withdrawn ones' NV indices and digests.
 private struct GuestCertificates: WireCodable {
     var wanted = EndorsementCertificate.standard
     var issued: [IssuedCertificate] = []
-    private static let version: UInt8 = 1
+    /// Revoked, with none in their place yet: the guest's TPM may have them still.
+    var withdrawn: [HostCalls.Certificates.Entry] = []
+    private static let version: UInt8 = 2
     static let largest = 32 * 1024
 
     init() {}
@@ -47,11 +51,13 @@ private struct GuestCertificates: WireCodable {
         guard try reader.u8() == Self.version else { throw .invalid(0) }
         wanted = try reader.list(max: EndorsementCertificate.allCases.count)
         issued = try reader.list(max: EndorsementCertificate.allCases.count)
+        withdrawn = try reader.list(max: EndorsementCertificate.allCases.count)
     }
     func encode(to writer: inout WireWriter) {
         writer.u8(Self.version)
         writer.list(wanted)
         writer.list(issued)
+        writer.list(withdrawn)
     }
 }
 
@@ -102,14 +108,14 @@ final class CertificateBook {
         self.identity = identity
     }
 
-    /// The certificates that the guest shall have, and the digests of those that are valid.
-    func wanted(by guest: GuestID) throws(ChipError) -> [HostCalls.Certificates.Wanted] {
-        guard identity.evidence != nil else { return [] }
+    /// The certificates that the guest shall have, and those that it shall not have any more.
+    func state(of guest: GuestID) throws(ChipError) -> HostCalls.Certificates.Reply {
+        guard identity.evidence != nil else { return .init() }
         let book = try certificates(of: guest)
-        return book.wanted.map { index in
-            let valid = book.issued.first { $0.index == index }
-            return .init(index: index.index, digest: valid.map { digest(.sha256, $0.certificate) } ?? [])
+        let wanted = book.wanted.map { index in
+            book.issued.first { $0.index == index }?.entry ?? .init(index: index.index, digest: [])
         }
+        return .init(wanted: wanted, withdrawn: book.withdrawn)
     }
 
     func certificate(_ index: TPMHandle, of guest: GuestID) throws(ChipError) -> [UInt8]? {
@@ -131,6 +137,7 @@ final class CertificateBook {
         }
         try revoke(book.issued.filter { $0.index == index })
         book.issued.removeAll { $0.index == index }
+        book.withdrawn.removeAll { $0.index == index.index }
         book.issued.append(IssuedCertificate(index: index, serial: serial, key: key, certificate: certificate))
         try write(book, guest.id)
         return certificate
@@ -141,8 +148,11 @@ final class CertificateBook {
     func recertify(_ guest: GuestID, _ chosen: [EndorsementCertificate], renewing: Bool) throws(ChipError) {
         var book = try certificates(of: guest)
         let chosen = chosen.isEmpty ? Set(book.wanted + EndorsementCertificate.standard) : Set(chosen)
-        try revoke(book.issued.filter { chosen.contains($0.index) })
+        let revoked = book.issued.filter { chosen.contains($0.index) }
+        try revoke(revoked)
         book.issued.removeAll { chosen.contains($0.index) }
+        book.withdrawn.removeAll { entry in revoked.contains { $0.index.index == entry.index } }
+        book.withdrawn += revoked.map(\.entry)
         let wanted = renewing ? chosen.union(book.wanted) : Set(book.wanted).subtracting(chosen)
         book.wanted = EndorsementCertificate.allCases.filter(wanted.contains)
         try write(book, guest)

@@ -65,7 +65,7 @@ extension DeviceService {
         [
             .on(HostCalls.Certificates.self) { [device] (_, proxy: Connection) throws(CallStatus) in
                 let guest = try proxy.knownGuest().id
-                return try device.perform { () throws(ChipError) in .init(try device.certificates.wanted(by: guest)) }
+                return try device.perform { () throws(ChipError) in try device.certificates.state(of: guest) }
             },
             .on(HostCalls.Certify.self) { [device] (request, proxy: Connection) throws(CallStatus) in
                 guard let index = EndorsementCertificate(rawValue: request.index.rawValue) else { throw .malformed }

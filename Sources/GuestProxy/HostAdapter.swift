@@ -16,9 +16,7 @@ final class HostAdapter: HostService {
     func deepQuote(_ request: [UInt8]) throws(TPMRC) -> [UInt8] {
         try policy.call(DeepQuoteCalls.Own.self, Blob(request)).bytes
     }
-    func certificates() throws(TPMRC) -> [HostCalls.Certificates.Wanted] {
-        try device.call(HostCalls.Certificates.self, Nothing()).wanted
-    }
+    func certificates() throws(TPMRC) -> HostCalls.Certificates.Reply { try device.call(HostCalls.Certificates.self, Nothing()) }
     func certify(_ index: TPMHandle, _ handle: UInt32) throws(TPMRC) -> [UInt8] {
         try device.call(HostCalls.Certify.self, .init(index: index, handle: handle)).bytes
     }

@@ -120,22 +120,33 @@ package enum HostCalls {
 
     // The guests' certificates.
 
-    /// Which certificates the guest's TPM shall have, by NV index. Those with `isDue` are to be made (again).
+    /// Which certificates the guest's TPM shall have, and which it had and shall have no more, by NV index.
     package enum Certificates: Call {
         package static let number: UInt16 = 104
         package static let callers: Caller = [.proxy]
         package static let repeatable = true
         package typealias Request = Nothing
         package struct Reply: WireCodable, Sendable {
-            /// NV index, and the digest of the certificate that is valid for it; empty where there is none.
-            package var wanted: [Wanted]
-            package init(_ wanted: [Wanted]) { self.wanted = wanted }
-            package init(from reader: inout WireReader) throws(WireError) { wanted = try reader.list(max: 64) }
-            package func encode(to writer: inout WireWriter) { writer.list(wanted) }
+            /// With the digest of the certificate that is valid; empty where there is none yet.
+            package var wanted: [Entry]
+            /// With the digest of the certificate that was revoked, and has none in its place yet.
+            package var withdrawn: [Entry]
+            package init(wanted: [Entry] = [], withdrawn: [Entry] = []) {
+                self.wanted = wanted
+                self.withdrawn = withdrawn
+            }
+            package init(from reader: inout WireReader) throws(WireError) {
+                wanted = try reader.list(max: 64)
+                withdrawn = try reader.list(max: 64)
+            }
+            package func encode(to writer: inout WireWriter) {
+                writer.list(wanted)
+                writer.list(withdrawn)
+            }
         }
-        package struct Wanted: WireCodable, Sendable {
+        package struct Entry: WireCodable, Sendable {
             package var index: TPMHandle
-            /// SHA-256
+            /// SHA-256 of a certificate
             package var digest: [UInt8]
             package init(index: TPMHandle, digest: [UInt8]) {
                 self.index = index

@@ -6,8 +6,8 @@ package protocol HostService: AnyObject {
     /// A deep quote (docs/attestation.md).
     /// - Parameter request: DeepQuoteRequest, as the guest wrote it.
     func deepQuote(_ request: [UInt8]) throws(TPMRC) -> [UInt8]
-    /// The certificates that the TPM shall have.
-    func certificates() throws(TPMRC) -> [HostCalls.Certificates.Wanted]
+    /// The certificates that the TPM shall have, and those that it shall not have any more.
+    func certificates() throws(TPMRC) -> HostCalls.Certificates.Reply
     /// The certificate of a loaded twin, DER.
     func certify(_ index: TPMHandle, _ handle: UInt32) throws(TPMRC) -> [UInt8]
 }

@@ -24,24 +24,33 @@ extension Guest {
             abstract: "Revoke a guest's certificates, and have new ones made when its TPM is started the next time.",
             discussion: """
                 Every guest gets those of its RSA-2048 key (0x1c00002), its P-256 key (0x1c0000a) and its P-384 key (0x1c00016), and the \
-                platform's (0x1c08000). See paratpmctl host revocations.
+                platform's (0x1c08000). Revoked ones leave the guest's TPM at that start. With --high-range it gets those of all keys of \
+                the TCG's high range that its chip can make and its policy allows: RSA-2048, P-256, P-384, P-521, RSA-3072 and RSA-4096 \
+                (0x1c00012 to 0x1c0001e); making large RSA keys takes a chip long, once. See paratpmctl host revocations.
                 """)
 
         @OptionGroup var options: InstanceOptions
         @Argument(help: "The guest's name.") var name: GuestName
         @Option(help: ArgumentHelp("This certificate alone, which it need not have had, by NV index. Repeatable.", valueName: "index"))
         private var index: [CertificateIndex] = []
+        @Flag(help: "Those of the high range, which it need not have had.")
+        var highRange = false
         @Flag(help: "Revoke, and make no new ones.")
         var revoke = false
         @OptionGroup var output: OutputOptions
 
         func run() throws {
+            let chosen = index.map(\.certificate) + (highRange ? Self.highRange : [])
             _ = try options.instance.ask(.device, HostCalls.Recertify.self, .init(
-                guest: try options.instance.guest(name).bytes, chosen: index.map(\.certificate.index), renewing: !revoke))
+                guest: try options.instance.guest(name).bytes, chosen: chosen.map(\.index), renewing: !revoke))
             output.show(.object([("guest", .string(name.text)), ("renewing", .bool(!revoke))])) {
                 print("\(name): revoked" + (revoke ? "" : "; new ones are made when its TPM is started the next time"))
             }
         }
+
+        private static let highRange: [EndorsementCertificate] = [
+            .highRSA2048, .highP256, .highP384, .highP521, .highRSA3072, .highRSA4096,
+        ]
     }
 
     struct ShowCertificate: ParsableCommand {

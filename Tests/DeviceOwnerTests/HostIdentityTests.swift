@@ -132,10 +132,14 @@ private let time: Int64 = 1_795_392_000
         #expect(try proxy.call(HostCalls.Certificates.self, Nothing()).wanted.count == 5)
         _ = try admin.call(HostCalls.Recertify.self, .init(guest: guest.id.bytes, chosen: [ecc], renewing: false))
         #expect(throws: IPCError.self) { try proxy.call(HostCalls.Certify.self, .init(index: ecc, handle: handle)) }
+        let revoked = try proxy.call(HostCalls.Certificates.self, Nothing())
+        #expect(revoked.wanted.count == 4 && revoked.withdrawn.map(\.index) == [ecc] && revoked.withdrawn[0].digest == digest(.sha256, first))
         _ = try admin.call(HostCalls.Recertify.self, .init(guest: guest.id.bytes))
-        #expect(try proxy.call(HostCalls.Certificates.self, Nothing()).wanted.count == 5)
+        let renewing = try proxy.call(HostCalls.Certificates.self, Nothing())
+        #expect(renewing.wanted.count == 5 && renewing.withdrawn.map(\.index) == [ecc], "until there is a new one")
         let second = try proxy.call(HostCalls.Certify.self, .init(index: ecc, handle: handle)).bytes
         #expect(second != first)
+        #expect(try proxy.call(HostCalls.Certificates.self, Nothing()).withdrawn.isEmpty)
         _ = try admin.call(DeviceCalls.ForgetGuest.self, Blob(guest.id.bytes))
         _ = try admin.call(HostCalls.RevocationList.self, Nothing())
         let list = try RevocationList(try #require(try Files.read(bench.directory.instance.revocationList, max: 1 << 20)))

@@ -180,6 +180,14 @@ import Wire
             #expect(try run("/usr/bin/openssl", ["x509", "-in", path("new"), "-outform", "der", "-out", path("der")]).status == 0)
             #expect(try readNV(index.index, tpm) == bytes("der"))
         }
+
+        #expect(try host("guest", "certify", name, "--revoke", "--index", "0x1c00002").status == 0)
+        #expect(try tpm.run(.nvReadPublic, [EndorsementCertificate.rsa2048.index]).code == .success, "not under a running guest")
+        try guest.restart()
+        let after = try connect()
+        #expect(try after.run(.nvReadPublic, [EndorsementCertificate.rsa2048.index]).code == TPMRC.handle.handle(1))
+        #expect(try after.run(.nvReadPublic, [EndorsementCertificate.eccP256.index]).code == .success)
+        #expect(try host("guest", "certificate", name, "--index", "0x1c00002").status != 0)
     }
 
     @Test func aHostAnswersAVerifiersChallenge() throws {

@@ -12,7 +12,8 @@ private final class FakeHost: HostService {
     var bundle: [UInt8] = []
     var refusal: TPMRC?
     private(set) var requests: [[UInt8]] = []
-    var wanted: [HostCalls.Certificates.Wanted] = []
+    var wanted: [HostCalls.Certificates.Entry] = []
+    var withdrawn: [HostCalls.Certificates.Entry] = []
     private(set) var certified: [TPMHandle] = []
 
     func deepQuote(_ request: [UInt8]) throws(TPMRC) -> [UInt8] {
@@ -20,7 +21,7 @@ private final class FakeHost: HostService {
         if let refusal { throw refusal }
         return bundle
     }
-    func certificates() throws(TPMRC) -> [HostCalls.Certificates.Wanted] { wanted }
+    func certificates() throws(TPMRC) -> HostCalls.Certificates.Reply { .init(wanted: wanted, withdrawn: withdrawn) }
     func certify(_ index: TPMHandle, _ handle: UInt32) throws(TPMRC) -> [UInt8] {
         certified.append(index)
         return index.wire + [UInt8](repeating: 0xC0, count: 500)
@@ -138,6 +139,23 @@ private let (request, bundle) = (DeepQuoteIndex.request, DeepQuoteIndex.bundle)
         try guest.revive()
         try guest.startup()
         #expect(try contents(rsa).count == 504, "they last")
+    }
+
+    @Test func whatWasRevokedIsTakenAwayAndNothingElse() throws {
+        let (rsa, ecc) = (EndorsementCertificate.rsa2048.index, EndorsementCertificate.eccP256.index)
+        host.wanted = [.init(index: rsa, digest: []), .init(index: ecc, digest: [])]
+        #expect(guest.tpm.refreshCertificates() == nil)
+        host.wanted = [.init(index: ecc, digest: digest(.sha256, try contents(ecc)))]
+        host.withdrawn = [.init(index: rsa, digest: [1]), .init(index: EndorsementCertificate.highP384.index, digest: [2])]
+        #expect(guest.tpm.refreshCertificates() == nil)
+        #expect(try contents(rsa).count == 504, "that is another certificate")
+        host.withdrawn = [.init(index: rsa, digest: digest(.sha256, try contents(rsa)))]
+        #expect(guest.tpm.refreshCertificates() == nil)
+        #expect(try guest.run(.nvReadPublic, [rsa]).code == TPMRC.handle.handle(1))
+        #expect(try contents(ecc).count == 504)
+        try guest.revive()
+        try guest.startup()
+        #expect(try guest.run(.nvReadPublic, [rsa]).code == TPMRC.handle.handle(1), "it lasts")
     }
 
     @Test func aKeyThatTheGuestMayNotHaveIsNotCertified() throws {

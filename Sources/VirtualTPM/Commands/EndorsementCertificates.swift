@@ -11,13 +11,16 @@ extension VirtualTPM {
         .ppWrite, .writeDefine, .ppRead, .ownerRead, .authRead, .noDA, .platformCreate, .written,
     ]
 
-    /// Makes the keys and fetches the certificates that the guest shall have and does not: of those keys that its TPM can have.
+    /// Makes the keys and fetches the certificates that the guest shall have and does not: of those keys that its TPM can have. Takes
+    /// away those that were revoked.
     /// - Returns: the first error; what could be done is done.
     package func refreshCertificates() -> TPMRC? {
         guard power != .failed, let host else { return nil }
         var problem: TPMRC?
         do throws(TPMRC) {
-            for wanted in try host.certificates() {
+            let certificates = try host.certificates()
+            for withdrawn in certificates.withdrawn { remove(withdrawn) }
+            for wanted in certificates.wanted {
                 guard let certificate = EndorsementCertificate(rawValue: wanted.index.rawValue), isOffered(certificate.template),
                     !isCurrent(certificate, wanted.digest)
                 else { continue }
@@ -40,6 +43,12 @@ extension VirtualTPM {
     private func isCurrent(_ certificate: EndorsementCertificate, _ valid: [UInt8]) -> Bool {
         guard let index = durable.nv[certificate.index], digest(.sha256, index.data) == valid else { return false }
         return durable.primaries[primaryID(.endorsement, certificate.template, data: [])] != nil
+    }
+
+    /// What else the guest put there stays.
+    private func remove(_ withdrawn: HostCalls.Certificates.Entry) {
+        guard let index = durable.nv[withdrawn.index], digest(.sha256, index.data) == withdrawn.digest else { return }
+        deleteIndex(withdrawn.index)
     }
 
     private func fetch(_ certificate: EndorsementCertificate, _ host: any HostService) throws(TPMRC) {
