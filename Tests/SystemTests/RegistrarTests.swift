@@ -54,7 +54,9 @@ import Testing
         try tool("tpm2_createek", "-G", "rsa", "-c", "@ek.ctx", "-u", "@ek.pem", "-f", "pem")
         try tool("tpm2_createak", "-C", "@ek.ctx", "-c", "@ak.ctx", "-G", "ecc", "-g", "sha256", "-s", "ecdsa", "-u", "@ak.pem", "-f", "pem", "-n", "@ak.name")
         try tool("tpm2_readpublic", "-c", "@ek.ctx", "-o", "@ek.pub")
-        try tool("tpm2_nvread", "0x1c00002", "-o", "@certificate")
+        try tool("tpm2_getekcertificate", "-o", "@certificate", "-o", "@eccCertificate")
+        try tool("tpm2_nvread", "0x1c00002", "-o", "@read")
+        #expect(try Data(contentsOf: URL(fileURLWithPath: path("read"))) == Data(contentsOf: URL(fileURLWithPath: path("certificate"))))
 
         // The registrar: whose key is it?
         #expect(try verifier("/usr/bin/openssl", "x509", "-inform", "der", "-in", "@certificate", "-out", "@certificate.pem").status == 0)
