@@ -16,6 +16,7 @@ echo PARATPM_CHIP=stream:/run/chip/sock >/etc/paratpm/device.env
 step "install, and two commands"
 run "$source_tree/scripts/install" --programs "$programs"
 run systemctl enable --now paratpm.target
+run paratpmctl host init
 run paratpmctl guest add web
 
 step "libvirt finds our swtpm"
