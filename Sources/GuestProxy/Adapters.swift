@@ -76,6 +76,7 @@ final class PCRAdapter: PCRService {
     }
 
     func values() throws(TPMRC) -> VPCRValues {
+        try port.settle()
         guard let page = port.page else { throw .failure }
         guard let values = page.read() else { throw .retry }
         return values
@@ -89,12 +90,12 @@ final class PCRAdapter: PCRService {
     func extend(_ pcr: Int, _ digests: [TaggedDigest]) throws(TPMRC) {
         guard let pcr = UInt8(exactly: pcr) else { throw .value }
         let request = PCRCalls.Extend.Request(pcr: pcr, digests: digests)
-        guard pcr < PCRSelection.pcrCount, PCRAttributes.of(Int(pcr)).extend == .all else {
-            _ = try link.call(PCRCalls.Extend.self, request)
-            return
-        }
-        // Nothing can refuse it, so the guest need not wait: the next command settles it.
-        try link.post(PCRCalls.PostExtend.self, request, else: PCRCalls.Extend.self)
+        // Where nothing can refuse it the guest need not wait: the next command that is no PCR_Extend settles it.
+        let isPosted = pcr < PCRSelection.pcrCount && PCRAttributes.of(Int(pcr)).extend == .all
+            && link.post(PCRCalls.PostExtend.self, request, else: PCRCalls.Extend.self)
+        if isPosted { return }
+        try port.settle()
+        _ = try link.call(PCRCalls.Extend.self, request)
     }
     func reset(_ pcr: Int) throws(TPMRC) {
         guard let pcr = UInt8(exactly: pcr) else { throw .value }

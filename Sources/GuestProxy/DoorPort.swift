@@ -33,8 +33,8 @@ final class DoorPort {
     var hasPostponed: Bool { !postponed.isEmpty }
     var isComplete: Bool { device.isConnected && pcr.isConnected && policy.isConnected }
 
-    /// Makes sure that the last PCR_Extend, which was answered, has happened: what every command begins with.
-    func settle() throws(TPMRC) { try pcr.settle(made: page?.change) }
+    /// Makes sure that every PCR_Extend that was answered has happened.
+    func settle() throws(TPMRC) { try pcr.settle { [page] in page?.change } }
 
     /// The door's next request; nil: the door is gone.
     func receive() -> Message? {

@@ -17,7 +17,10 @@ final class ServiceLink {
     /// The last numbered call. The beginning is random: another proxy of this guest has used other numbers.
     private var lastChange = UInt64.random(in: 1..<1 << 63)
     private var unresolved: Change?
-    private var posted: Posted?
+    /// In the order in which they were asked for, which is that of their numbers.
+    private var posted: [Posted] = []
+    /// Of the channel on which they were asked for.
+    private var postedEpoch = 0
 
     /// A numbered call whose answer did not come, so that nobody knows whether it was heard. The guest was told to repeat its
     /// command: when it does, the number stays the same, and the service knows.
@@ -118,29 +121,39 @@ final class ServiceLink {
     /// Asks for a change that the service cannot refuse. It happens before anything else that is asked on this connection; what is asked
     /// of others, or of a later connection, `settle` comes before.
     /// - Parameter call: with the same request as `C`, and an answer.
-    func post<C: Call, D: Call>(_: C.Type, _ request: C.Request, else call: D.Type) throws(TPMRC)
+    /// - Returns: false: it was not asked for. Settle, and make the call.
+    func post<C: Call, D: Call>(_: C.Type, _ request: C.Request, else call: D.Type) -> Bool
     where C.Request == D.Request, D.Reply == Nothing {
+        // Changes are made in order, and a connection that ended may have lost some.
+        guard posted.count < Self.postedMax, posted.isEmpty || postedEpoch == epoch, let channel else { return false }
         let change = number(of: D.self, request)
-        let again = { [unowned self] () throws(TPMRC) in _ = try self.call(call, request, change: change) }
-        guard let channel, (try? channel.post(C.self, request, change: change)) != nil else { return try again() }
+        guard (try? channel.post(C.self, request, change: change)) != nil else { return false }
         unresolved = nil
-        posted = Posted(number: change, again: again)
+        postedEpoch = epoch
+        posted.append(Posted(number: change) { [unowned self] () throws(TPMRC) in _ = try self.call(call, request, change: change) })
+        return true
     }
+
+    /// How many changes may be posted before `settle`.
+    private static let postedMax = 16
 
     /// Makes sure that what was posted has happened.
     /// - Parameter made: the number of the last change that is known to be made.
     /// - Throws: TPM_RC_RETRY when the service is coming back; TPM_RC_FAILURE when the change will never happen.
-    func settle(made: UInt64?) throws(TPMRC) {
-        guard let posted else { return }
-        do throws(TPMRC) { if made != posted.number { try posted.again() } } catch {
-            throw error == .retry ? .retry : .failure
+    func settle(made: () -> UInt64?) throws(TPMRC) {
+        while let first = posted.first {
+            if let made = made(), made &- first.number < UInt64(Self.postedMax) {
+                posted.removeFirst()
+                continue
+            }
+            do throws(TPMRC) { try first.again() } catch { throw error == .retry ? .retry : .failure }
+            posted.removeFirst()
         }
-        self.posted = nil
         unresolved = nil
     }
 
     /// What was posted is of no consequence any more.
-    func forgetPosted() { posted = nil }
+    func forgetPosted() { posted = [] }
 
     /// A call that means nothing on any other connection: nobody waits for the service to come back.
     func callIfConnected<C: Call>(_ call: C.Type, _ request: C.Request) {

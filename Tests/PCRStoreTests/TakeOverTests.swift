@@ -133,12 +133,17 @@ private let startup = PCRCalls.Startup.Request(state: false)
         try pcrs.restart()
         c = try Connections(guest)
         #expect(c.page.change == 6 && c.page.read() == values)
+        // Of several, the first is asked for again when all are made.
+        for change in 7...9 as ClosedRange<UInt64> { try c.proxy.post(PCRCalls.PostExtend.self, request, change: change) }
+        _ = try c.proxy.call(PCRCalls.Extend.self, request, change: 7)
+        #expect(c.page.change == 9 && c.page.read()?.updateCounter == values.updateCounter + 3)
+        let later = try #require(c.page.read())
         // What is refused is not made, and says why when it is asked for again.
-        try c.proxy.post(PCRCalls.PostExtend.self, .init(pcr: 17, digests: [ones]), change: 7)
+        try c.proxy.post(PCRCalls.PostExtend.self, .init(pcr: 17, digests: [ones]), change: 10)
         #expect(throws: IPCError.status(CallStatus(rawValue: TPMRC.locality.rawValue))) {
-            try c.proxy.call(PCRCalls.Extend.self, .init(pcr: 17, digests: [ones]), change: 7)
+            try c.proxy.call(PCRCalls.Extend.self, .init(pcr: 17, digests: [ones]), change: 10)
         }
-        #expect(c.page.change == 0 && c.page.read() == values)
+        #expect(c.page.change == 0 && c.page.read() == later)
     }
 
     @Test func whatABootMeasuresFirstIsMeasuredByWhoeverStartsIt() throws {
