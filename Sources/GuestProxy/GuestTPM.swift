@@ -43,10 +43,11 @@ final class GuestTPM {
     func execute(_ command: [UInt8], locality: UInt8?) -> [UInt8] {
         guard isPowered, case .ready(let tpm) = condition else { return VirtualTPM.errorResponse(.failure) }
         if command.count >= MessageHeader.size { lastCommand = command[6..<10].reduce(0) { $0 << 8 | UInt32($1) } }
+        // One PCR_Extend comes behind another anyway.
         if lastCommand != TPMCommandCode.pcrExtend.rawValue || port.page?.isHashing == true {
             do throws(TPMRC) { try port.settle() } catch { return VirtualTPM.errorResponse(error) }
         }
-        if let locality, locality != port.page?.read()?.locality { return VirtualTPM.errorResponse(.locality) }
+        if let locality, locality != port.page?.locality { return VirtualTPM.errorResponse(.locality) }
         if port.page?.isHashing == true { abortEvent() }
         if let rules = port.rules.refresh() { port.rules.note(tpm.obey(rules)) }
         let response = tpm.execute(command)

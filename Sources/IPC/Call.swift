@@ -28,7 +28,7 @@ package protocol Call {
     /// A change that shall happen once, however often it is asked for: the request carries the caller's number for it, and the
     /// service answers a number that it knows as before. 0: this caller does not ask again.
     static var isNumbered: Bool { get }
-    /// Nobody waits for its reply, and it has none. Who must know makes the same change, under the same number, by a call that has one.
+    /// Nobody waits for its reply, and it has none (but for what does not decode). Who must know makes the same change, under the same number, by a call that has one.
     static var isPosted: Bool { get }
 }
 

@@ -163,8 +163,8 @@ package final class Server<C: Connection> {
                 if !serve(client) { drop(client) }
             } else if let watch = watches[raw] {
                 guard watch.1() else { return false }
-            } else {
-                knocks = raw == listener.raw
+            } else if raw == listener.raw {
+                knocks = true
             }
         }
         // Now, so that no new connection has the number of one that this round still speaks of.

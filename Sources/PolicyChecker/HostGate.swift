@@ -1,4 +1,5 @@
 // The gate of this host: closed until `paratpmctl host init` had the gate secret made, open from the moment on.
+import AttestationFormats
 import Glibc
 import GuestIdentity
 import IPC
@@ -71,7 +72,7 @@ package final class HostGate {
             do throws(CallStatus) { return try body() } catch {
                 guard selection.isEmpty || error != GateSealCalls.otherBoot else {
                     throw Failure(
-                        .config, "the host booted otherwise than when the gate secret was sealed under its PCRs (\(text(selection))). "
+                        .config, "the host booted otherwise than when the gate secret was sealed under its PCRs (\(PCRChoice(selection))). "
                             + "Boot it as it was; before what changes them, paratpmctl host seal-gate --no-pcrs")
                 }
                 guard error == .unavailable, waited < patience else {
@@ -84,8 +85,4 @@ package final class HostGate {
             waited += 50
         }
     }
-}
-
-private func text(_ selection: [PCRSelection]) -> String {
-    selection.map { "\($0.hash):" + $0.pcrs.map(String.init).joined(separator: ",") }.joined(separator: "+")
 }

@@ -11,7 +11,7 @@ extension Profile {
     /// The guest's bytes are parsed here. Everything that it ever opens, it was given.
     package static var proxy: Profile {
         Profile(
-            calls: life + [
+            calls: life + polling + [
                 .init("recvfrom", because: "the guest's commands"),
                 .init("accept4", .closeOnExecAccept, because: "data connections, from a listener that its door opened"),
                 .init("getrandom", because: "nonces, salts, TPM2_GetRandom's own part"),
@@ -27,7 +27,7 @@ extension Profile {
     /// - Parameter directories: where its sockets and its pid file are.
     package static func guest(removing directories: [String]) -> Profile {
         Profile(
-            calls: life + watching + calling + [
+            calls: life + polling + watching + calling + [
                 .init("recvfrom", because: "the proxy's word that a client is gone"),
                 .init("accept4", .closeOnExecAccept, because: "control connections"),
                 .init("socketpair", .unixSocket, because: "a new proxy's channel; where a proxy says that a client is gone"),
@@ -40,7 +40,7 @@ extension Profile {
     /// A child of the door, of swtpm chardev alone: it carries commands from a device to the proxy, and responses back.
     package static var relay: Profile {
         Profile(
-            calls: life + [
+            calls: life + polling + [
                 .init("read", because: "commands, from the device"),
                 .init("write", .toDevice, because: "responses, to the device"),
             ],
@@ -136,13 +136,17 @@ extension Profile {
         .init("madvise", because: "memory given back"),
         .init("futex", because: "the Swift runtime's and the C library's one-time initializations"),
         .init("clock_gettime", because: "time, on machines whose clock needs a system call"),
-        .init("poll", because: "waiting for whoever speaks next"),
         .init("recvmsg", because: "messages between processes, and the descriptors that come with them"),
         .init("sendmsg", because: "messages between processes, and answers"),
         .init("close", because: "connections end"),
         .init("write", .toStandardError, because: "the log"),
         .init("restart_syscall", because: "how the kernel resumes a wait, after SIGSTOP and SIGCONT"),
         .init("exit_group", because: "the end"),
+    ]
+
+    /// Of those that wait for a few at most. The services have epoll.
+    private static let polling: [PermittedCall] = [
+        .init("poll", because: "waiting for whoever speaks next"),
     ]
 
     /// Of those that hear signals and the service manager's watchdog in their loop.
@@ -212,6 +216,7 @@ extension Profile {
 
 extension Profile {
     private static let chipNode: [PermittedCall] = [
+        .init("poll", because: "the chip's responses, through its TCTI"),
         .init("clock_nanosleep", because: "pauses between tries to reach the chip"),
     ]
 

@@ -60,6 +60,7 @@ package final class VPCRPage {
     /// The most that paratpm-pcr can keep besides the values, in bytes.
     package static let remainderMax = copySize - valuesSize
     private static let version: UInt32 = 1
+    private static let localityOffset = 24
     private static let hashingOffset = 27
     private static let changeOffset = 32
     private let copies: SharedCopies
@@ -102,7 +103,7 @@ package final class VPCRPage {
         copy.storeBytes(of: values.updateCounter, toByteOffset: 4, as: UInt32.self)
         copy.storeBytes(of: values.bootCount, toByteOffset: 8, as: UInt64.self)
         copy.storeBytes(of: values.generation, toByteOffset: 16, as: UInt64.self)
-        copy.storeBytes(of: values.locality, toByteOffset: 24, as: UInt8.self)
+        copy.storeBytes(of: values.locality, toByteOffset: localityOffset, as: UInt8.self)
         copy.storeBytes(of: values.established ? 1 : 0, toByteOffset: 25, as: UInt8.self)
         copy.storeBytes(of: values.started ? 1 : 0, toByteOffset: 26, as: UInt8.self)
         copy.storeBytes(of: values.hashing ? 1 : 0, toByteOffset: hashingOffset, as: UInt8.self)
@@ -141,6 +142,9 @@ package final class VPCRPage {
     /// A consistent copy of the last whole change; nil only while changes follow one another faster than one can read.
     package func read() -> VPCRValues? { copies.read(Self.values) }
 
+    /// `VPCRValues.locality` alone, of the last whole change.
+    package var locality: UInt8 { copies.number(Self.localityOffset, as: UInt8.self) }
+
     /// `VPCRValues.hashing` alone, of the last whole change: what every command asks.
     package var isHashing: Bool { copies.number(Self.hashingOffset, as: UInt8.self) != 0 }
 
@@ -152,7 +156,7 @@ package final class VPCRPage {
         values.updateCounter = copy.u32(4)
         values.bootCount = copy.u64(8)
         values.generation = copy.u64(16)
-        values.locality = copy[24]
+        values.locality = copy[localityOffset]
         values.established = copy[25] != 0
         values.started = copy[26] != 0
         values.hashing = copy[hashingOffset] != 0

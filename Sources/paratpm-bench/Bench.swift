@@ -1,5 +1,6 @@
 // The run: what is started, in which order it is measured.
 import Glibc
+import IPC
 import SystemMap
 import TPMWire
 import Wire
@@ -80,13 +81,13 @@ struct Bench {
         _ starts: [(Start, socket: String)]
     ) throws(BenchError) -> (running: [(RunningProgram, TPMClient)], times: Times) {
         var running: [(RunningProgram, TPMClient)] = []
-        var times: [Int64] = []
+        var times: [Int] = []
         for (start, socket) in starts {
             unlink(socket)
-            let began = Clock.now()
+            let began = nanoseconds()
             let program = try start()
             let tpm = try TPMClient.hypervisor(socket)
-            times.append(Clock.now() - began)
+            times.append(nanoseconds() - began)
             running.append((program, tpm))
         }
         return (running, Times(times))

@@ -1,4 +1,5 @@
 // Measuring: the same operation on several TPMs in turn, and the quantiles of what it took.
+import IPC
 import TPMWire
 
 /// Quantiles, in microseconds.
@@ -7,7 +8,7 @@ struct Times {
     let p99: Double
 
     /// - Parameter nanoseconds: at least one.
-    init(_ nanoseconds: [Int64]) {
+    init(_ nanoseconds: [Int]) {
         let sorted = nanoseconds.sorted()
         func quantile(_ q: Double) -> Double { Double(sorted[min(sorted.count - 1, Int(q * Double(sorted.count)))]) / 1000 }
         p50 = quantile(0.5)
@@ -30,7 +31,7 @@ struct Row {
 func measure(_ operation: Operation, on tpms: [TPMClient], _ meter: Meter) throws(BenchError) -> Row {
     var prepared: [Prepared] = []
     for tpm in tpms { prepared.append(try operation.prepare(tpm)) }
-    var samples = [[Int64]](repeating: [], count: tpms.count)
+    var samples = [[Int]](repeating: [], count: tpms.count)
     for round in -operation.warmUp..<operation.rounds {
         for turn in tpms.indices {
             let i = (turn + max(0, round)) % tpms.count
@@ -56,12 +57,12 @@ private func cost(
     }
 }
 
-private func time(_ prepared: Prepared, _ round: Int, _ tpm: TPMClient, _ code: TPMCommandCode) throws(BenchError) -> Int64 {
+private func time(_ prepared: Prepared, _ round: Int, _ tpm: TPMClient, _ code: TPMCommandCode) throws(BenchError) -> Int {
     let command = prepared.command(round)
     for message in prepared.before { _ = try tpm.run(message) }
-    let start = Clock.now()
+    let start = nanoseconds()
     let response = try tpm.exchange(command)
-    let taken = Clock.now() - start
+    let taken = nanoseconds() - start
     let message = try tpm.decoded(response, of: code)
     if prepared.flushes { try tpm.flush(try tpm.handle(of: message)) }
     return taken

@@ -42,11 +42,11 @@ final class TPMClient {
 
     /// Retries while the program at the other end is starting, for a minute at most.
     private static func connected(_ path: String) throws(BenchError) -> Descriptor {
-        let deadline = Clock.now() + 60_000_000_000
+        let deadline = nanoseconds() + 60_000_000_000
         while true {
             let descriptor = Descriptor(owning: Glibc.socket(AF_UNIX, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0))
             if withUnixAddress(path, { connect(descriptor.raw, $0, $1) }) == 0 { return descriptor }
-            guard Clock.now() < deadline else { throw BenchError("\(path): nobody listens") }
+            guard nanoseconds() < deadline else { throw BenchError("\(path): nobody listens") }
             usleep(100)
         }
     }
@@ -89,14 +89,5 @@ final class TPMClient {
             throw BenchError("\(row?.name ?? "?"): 0x\(String(message.code.rawValue, radix: 16))")
         }
         return message
-    }
-}
-
-/// The monotonic clock, in nanoseconds.
-enum Clock {
-    static func now() -> Int64 {
-        var time = timespec()
-        clock_gettime(CLOCK_MONOTONIC, &time)
-        return Int64(time.tv_sec) * 1_000_000_000 + Int64(time.tv_nsec)
     }
 }
