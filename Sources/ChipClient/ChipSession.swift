@@ -30,11 +30,13 @@ package struct ChipSession {
 
     package let handle: TPMHandle
     private let sessionKey: Secret
+    /// HMACs' key where the authorized entity has no authValue.
+    private let plainKey: HMACKey
     private var nonceTPM: [UInt8]
     /// Of the nonces to come: asking the kernel for each would cost a system call a command.
     private var randomness: ArraySlice<UInt8> = []
-    /// nonceCaller, the attributes and sessionKey || authValue of the command under way
-    private var sent: (nonce: [UInt8], attributes: SessionAttributes, key: Secret) = ([], [], .empty)
+    /// nonceCaller, the attributes and the key (sessionKey || authValue) of the command under way
+    private var sent: (nonce: [UInt8], attributes: SessionAttributes, key: HMACKey)
 
     /// - Parameter salt: what was sent encrypted, or nothing.
     package init(handle: TPMHandle, salt: [UInt8], nonceCaller: [UInt8], nonceTPM: [UInt8]) {
@@ -44,6 +46,8 @@ package struct ChipSession {
         var key = salt.isEmpty ? [] : kdfa(
             Self.hash, key: salt, label: "ATH", contextU: nonceTPM, contextV: nonceCaller, bits: Self.hash.digestSize * 8)
         sessionKey = Secret(key)
+        plainKey = HMACKey(Self.hash, key)
+        sent = ([], [], plainKey)
         wipe(&key)
     }
 
@@ -64,16 +68,22 @@ package struct ChipSession {
         _ code: TPMCommandCode, _ entities: [Entity], _ parameters: inout [UInt8], _ attributes: SessionAttributes, auth: Secret
     ) -> AuthCommand {
         let nonce = freshNonce()
-        var (own, authValue) = (sessionKey.bytes, auth.bytes)
-        var both = own + authValue
-        sent = (nonce, attributes, Secret(both))
-        wipe(&own)
-        wipe(&authValue)
-        wipe(&both)
+        sent = (nonce, attributes, auth.isEmpty ? plainKey : key(with: auth))
         if attributes.contains(.decrypt) { crypt(&parameters, newer: nonce, older: nonceTPM, encrypt: true) }
         let mac = authenticate(
             Self.parameterHash(code, entities, parameters), newer: nonce, older: nonceTPM, attributes)
         return AuthCommand(handle: handle, nonce: nonce, attributes: attributes, hmac: mac)
+    }
+
+    private func key(with auth: Secret) -> HMACKey {
+        var (own, authValue) = (sessionKey.bytes, auth.bytes)
+        var both = own + authValue
+        defer {
+            wipe(&own)
+            wipe(&authValue)
+            wipe(&both)
+        }
+        return HMACKey(Self.hash, both)
     }
 
     private mutating func freshNonce() -> [UInt8] {
@@ -109,7 +119,7 @@ package struct ChipSession {
     private func authenticate(
         _ parameterHash: [UInt8], newer: [UInt8], older: [UInt8], _ attributes: SessionAttributes
     ) -> [UInt8] {
-        hmac(Self.hash, key: sent.key.bytes, parameterHash, newer, older, attributes.wire)
+        sent.key.mac(parameterHash, newer, older, attributes.wire)
     }
 
     /// The data of the TPM2B that the parameters begin with; its size stays in the clear (Part 1, 21.1).
@@ -117,8 +127,7 @@ package struct ChipSession {
         var reader = WireReader(parameters)
         guard let data = try? reader.sized16() else { return }
         let result = parameterCFB(
-            keyBits: Self.keyBits, hash: Self.hash, key: sent.key.bytes, nonceNewer: newer, nonceOlder: older, data,
-            encrypt: encrypt)
+            keyBits: Self.keyBits, sent.key.context, nonceNewer: newer, nonceOlder: older, data, encrypt: encrypt)
         parameters.replaceSubrange(2..<2 + data.count, with: result)
     }
 }

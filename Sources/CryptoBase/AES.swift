@@ -94,20 +94,17 @@ private final class AESKeySchedule {
     func apply(_ mode: AESMode, iv: inout [UInt8], _ data: [UInt8], encrypt: Bool) -> [UInt8] {
         let count = data.count
         var used: Int32 = 0
-        let result = [UInt8](unsafeUninitializedCapacity: count) { buffer, filled in
-            filled = count
-            guard let output = buffer.baseAddress, count > 0 else { return }
-            switch mode {
-            case .cfb:
-                CRYPTO_cfb128_encrypt(data, output, count, pointer, &iv, &used, encrypt ? 1 : 0, encryptBlock)
-            case .ofb: CRYPTO_ofb128_encrypt(data, output, count, pointer, &iv, &used, encryptBlock)
-            case .ctr: applyCTR(data, output, &iv)
-            case .cbc where encrypt: CRYPTO_cbc128_encrypt(data, output, count, pointer, &iv, encryptBlock)
-            case .cbc: CRYPTO_cbc128_decrypt(data, output, count, pointer, &iv, decryptBlock)
-            case .ecb: applyECB(data, output, encrypt ? encryptBlock : decryptBlock)
-            }
+        var output = [UInt8](repeating: 0, count: count)
+        guard count > 0 else { return output }
+        switch mode {
+        case .cfb: CRYPTO_cfb128_encrypt(data, &output, count, pointer, &iv, &used, encrypt ? 1 : 0, encryptBlock)
+        case .ofb: CRYPTO_ofb128_encrypt(data, &output, count, pointer, &iv, &used, encryptBlock)
+        case .ctr: applyCTR(data, &output, &iv)
+        case .cbc where encrypt: CRYPTO_cbc128_encrypt(data, &output, count, pointer, &iv, encryptBlock)
+        case .cbc: CRYPTO_cbc128_decrypt(data, &output, count, pointer, &iv, decryptBlock)
+        case .ecb: applyECB(data, &output, encrypt ? encryptBlock : decryptBlock)
         }
-        return result
+        return output
     }
 
     private func applyCTR(_ data: [UInt8], _ output: UnsafeMutablePointer<UInt8>, _ counter: inout [UInt8]) {
@@ -145,13 +142,11 @@ private final class GCM {
 
     /// The whole text at once.
     func apply(_ data: [UInt8], encrypt: Bool) -> [UInt8] {
-        [UInt8](unsafeUninitializedCapacity: data.count) { buffer, filled in
-            let status = encrypt
-                ? CRYPTO_gcm128_encrypt(context, data, buffer.baseAddress, data.count)
-                : CRYPTO_gcm128_decrypt(context, data, buffer.baseAddress, data.count)
-            precondition(status == 0, "longer than GCM allows")
-            filled = data.count
-        }
+        var output = [UInt8](repeating: 0, count: data.count)
+        let status = encrypt
+            ? CRYPTO_gcm128_encrypt(context, data, &output, data.count) : CRYPTO_gcm128_decrypt(context, data, &output, data.count)
+        precondition(status == 0, "longer than GCM allows")
+        return output
     }
 
     func tag() -> [UInt8] {

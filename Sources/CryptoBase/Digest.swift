@@ -69,14 +69,13 @@ package struct HashContext: Sendable {
     /// The digest of everything so far; the context itself can go on.
     package func finished() -> [UInt8] {
         // SAFETY: a final call writes exactly the digest of the context's hash; SHA512_Final knows SHA-384 by md_len.
-        [UInt8](unsafeUninitializedCapacity: hash.digestSize) { buffer, filled in
-            switch state {
-            case .sha1(var context): SHA1_Final(buffer.baseAddress, &context)
-            case .sha256(var context): SHA256_Final(buffer.baseAddress, &context)
-            case .sha512(var context): SHA512_Final(buffer.baseAddress, &context)
-            }
-            filled = hash.digestSize
+        var result = [UInt8](repeating: 0, count: hash.digestSize)
+        switch state {
+        case .sha1(var context): SHA1_Final(&result, &context)
+        case .sha256(var context): SHA256_Final(&result, &context)
+        case .sha512(var context): SHA512_Final(&result, &context)
         }
+        return result
     }
 }
 
@@ -175,15 +174,19 @@ package struct HMACContext: Sendable {
     package var hash: HashAlgorithm { inner.hash }
 
     package init(_ hash: HashAlgorithm, key: [UInt8]) {
-        var block = key.count > hash.blockSize ? digest(hash, key) : key
-        block.append(contentsOf: repeatElement(0, count: hash.blockSize - block.count))
-        var outer = HashContext(hash)
+        var block = [UInt8](repeating: Self.innerPad, count: hash.blockSize)
+        defer { wipe(&block) }
+        for (i, byte) in (key.count > hash.blockSize ? digest(hash, key) : key).enumerated() { block[i] ^= byte }
         inner = HashContext(hash)
-        inner.update(block.map { $0 ^ 0x36 })
-        outer.update(block.map { $0 ^ 0x5C })
+        inner.update(block)
+        for i in block.indices { block[i] ^= Self.innerPad ^ Self.outerPad }
+        var outer = HashContext(hash)
+        outer.update(block)
         self.outer = outer
-        wipe(&block)
     }
+
+    private static let innerPad: UInt8 = 0x36
+    private static let outerPad: UInt8 = 0x5C
 
     package mutating func update(_ bytes: [UInt8]) { inner.update(bytes) }
 
@@ -208,5 +211,32 @@ package struct HMACContext: Sendable {
         else { return nil }
         self.inner = inner
         self.outer = outer
+    }
+}
+
+/// The key of many HMACs: its two blocks are hashed once. Wiped when dropped, as a Secret is.
+package final class HMACKey: Sendable {
+    // SAFETY: written once in init, only read until deinit, and never handed out.
+    private nonisolated(unsafe) let keyed: UnsafeMutablePointer<HMACContext>
+
+    package init(_ hash: HashAlgorithm, _ key: [UInt8]) {
+        keyed = .allocate(capacity: 1)
+        keyed.initialize(to: HMACContext(hash, key: key))
+    }
+
+    deinit {
+        // Contexts are plain memory: there is nothing to deinitialize.
+        OPENSSL_cleanse(keyed, MemoryLayout<HMACContext>.size)
+        keyed.deallocate()
+    }
+
+    /// An HMAC with nothing in it yet.
+    package var context: HMACContext { keyed.pointee }
+
+    /// HMAC(key, parts[0] || parts[1] || …)
+    package func mac(_ parts: [UInt8]...) -> [UInt8] {
+        var context = context
+        for part in parts { context.update(part) }
+        return context.finished()
     }
 }

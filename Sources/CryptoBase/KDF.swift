@@ -10,7 +10,13 @@ import Wire
 package func kdfa(
     _ hash: HashAlgorithm, key: [UInt8], label: String, contextU: [UInt8] = [], contextV: [UInt8] = [], bits: Int
 ) -> [UInt8] {
-    let keyed = HMACContext(hash, key: key)
+    kdfa(HMACContext(hash, key: key), label: label, contextU: contextU, contextV: contextV, bits: bits)
+}
+
+/// KDFa with the hash and the key of an HMAC that has nothing in it yet.
+package func kdfa(
+    _ keyed: HMACContext, label: String, contextU: [UInt8] = [], contextV: [UInt8] = [], bits: Int
+) -> [UInt8] {
     let fixed = Array(label.utf8) + [0] + contextU + contextV + UInt32(bits).bigEndianBytes
     return expand(bits: bits) { counter in
         var context = keyed

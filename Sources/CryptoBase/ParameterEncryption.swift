@@ -13,13 +13,12 @@ package func parameterXOR(
 /// AES-CFB with a key and an IV of this one use (Part 1, 21.3).
 /// - Parameters:
 ///   - keyBits: 128, 192 or 256.
-///   - key: sessionKey || authValue
+///   - keyed: the session's hash, with sessionKey || authValue, and nothing in it yet.
 package func parameterCFB(
-    keyBits: Int, hash: HashAlgorithm, key: [UInt8], nonceNewer: [UInt8], nonceOlder: [UInt8], _ data: [UInt8],
-    encrypt: Bool
+    keyBits: Int, _ keyed: HMACContext, nonceNewer: [UInt8], nonceOlder: [UInt8], _ data: [UInt8], encrypt: Bool
 ) -> [UInt8] {
     var derived = kdfa(
-        hash, key: key, label: "CFB", contextU: nonceNewer, contextV: nonceOlder, bits: keyBits + aesBlockSize * 8)
+        keyed, label: "CFB", contextU: nonceNewer, contextV: nonceOlder, bits: keyBits + aesBlockSize * 8)
     defer { wipe(&derived) }
     let split = keyBits / 8
     return aesCFB(key: Array(derived[..<split]), iv: Array(derived[split...]), data: data, encrypt: encrypt)

@@ -52,10 +52,9 @@ package func constantTimeEqual(_ a: [UInt8], _ b: [UInt8]) -> Bool {
 
 /// Bytes from the kernel's generator (getrandom(2)). The process keeps no generator state of its own.
 package func randomBytes(_ count: Int) -> [UInt8] {
-    [UInt8](unsafeUninitializedCapacity: count) { buffer, filled in
-        fillRandom(UnsafeMutableRawBufferPointer(rebasing: UnsafeMutableRawBufferPointer(buffer)[..<count]))
-        filled = count
-    }
+    var bytes = [UInt8](repeating: 0, count: count)
+    bytes.withUnsafeMutableBytes { fillRandom($0) }
+    return bytes
 }
 
 /// Fills `buffer`. Without random numbers nothing here is safe, so a kernel that refuses ends the process.

@@ -136,12 +136,12 @@ extension Chip {
         try run(command).decode { (_) throws(WireError) in }
     }
 
-    /// TPM2_Create (Part 3, 12.1). The sensitive data goes encrypted.
+    /// TPM2_Create (Part 3, 12.1). Sensitive data goes encrypted; without any the session shows that the chip made the key.
     func create(
         _ template: PublicArea, data: [UInt8], under parent: Entity
     ) throws(ChipError) -> (area: PublicArea, wrapped: [UInt8]) {
         var command = ChipCommand(
-            code: .create, entities: [parent], authorization: .salted(.decrypt),
+            code: .create, entities: [parent], authorization: .salted(data.isEmpty ? [] : .decrypt),
             parameters: creationParameters(SensitiveCreate(data: data), template))
         defer { wipe(&command.parameters) }
         let (area, wrapped) = try run(command).decode { (reader) throws(WireError) in

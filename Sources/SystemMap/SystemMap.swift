@@ -35,6 +35,8 @@ package struct GuestID: Hashable, Sendable {
         guard bytes.count == Self.size else { return nil }
         self.bytes = bytes
     }
+    /// All bytes at once: the services look a guest up for every command.
+    package func hash(into hasher: inout Hasher) { bytes.withUnsafeBytes { hasher.combine(bytes: $0) } }
     /// Lower-case hexadecimal, as it stands in file names and logs.
     package var hex: String { hexString(bytes) }
 }

@@ -5,6 +5,8 @@ import Wire
 package struct ObjectAttributes: OptionSet, Hashable, Sendable, WireCodable {
     package var rawValue: UInt32
     package init(rawValue: UInt32) { self.rawValue = rawValue }
+    /// As the standard library's, which is not compiled for this type but looks it up at run time.
+    package init(arrayLiteral elements: Self...) { rawValue = elements.reduce(0) { $0 | $1.rawValue } }
     package static let fixedTPM = Self(rawValue: 1 << 1)
     package static let stClear = Self(rawValue: 1 << 2)
     package static let fixedParent = Self(rawValue: 1 << 4)

@@ -7,6 +7,8 @@ package struct TPMCommandCode: RawRepresentable, Hashable, Sendable, Comparable 
     package init(rawValue: UInt32) { self.rawValue = rawValue }
     package init(_ rawValue: UInt32) { self.rawValue = rawValue }
     package static func < (a: Self, b: Self) -> Bool { a.rawValue < b.rawValue }
+    /// Every command is switched over several times; the standard library's `~=` compares through a table of functions.
+    package static func ~= (pattern: Self, value: Self) -> Bool { pattern.rawValue == value.rawValue }
 }
 
 extension TPMCommandCode: WireCodable {

@@ -31,8 +31,9 @@ package struct PCRBanks: Hashable, Sendable, WireCodable {
 
     /// What of the selected PCRs is there.
     package func present(_ selected: [PCRSelection]) -> [PCRSelection] {
-        selected.map { selection in
-            PCRSelection(selection.hash, pcrs: selection.pcrs.filter { contains(selection.hash, $0) })
+        selected.map { selected in
+            let bank = selection(selected.hash) ?? PCRSelection(selected.hash, pcrs: [])
+            return PCRSelection(selected.hash, bitmap: zip(selected.bitmap, bank.bitmap).map { $0 & $1 })
         }
     }
 

@@ -16,6 +16,9 @@ struct Times {
     }
 }
 
+/// Rounds
+private let turnLength = 10
+
 struct Row {
     let name: String
     let code: TPMCommandCode
@@ -25,18 +28,21 @@ struct Row {
     let cost: Cost
 }
 
-/// One operation on all TPMs, round by round in turn (and another one first each time), so that whatever else the
-/// machine does falls on all alike.
-/// The last of them is the guest's, whose costs the meter reads.
+/// One operation on all TPMs in turn (and another one first each time), so that whatever else the machine does falls on all alike.
+/// A turn is several commands one behind the other, as a TPM's clients send them: after each single one the caches would hold other
+/// TPMs, which no host has on its processor between two commands of a guest.
+/// The last of the TPMs is the guest's, whose costs the meter reads.
 func measure(_ operation: Operation, on tpms: [TPMClient], _ meter: Meter) throws(BenchError) -> Row {
     var prepared: [Prepared] = []
     for tpm in tpms { prepared.append(try operation.prepare(tpm)) }
     var samples = [[Int]](repeating: [], count: tpms.count)
-    for round in -operation.warmUp..<operation.rounds {
+    for (count, first) in stride(from: -operation.warmUp, to: operation.rounds, by: turnLength).enumerated() {
         for turn in tpms.indices {
-            let i = (turn + max(0, round)) % tpms.count
-            let taken = try time(prepared[i], round, tpms[i], operation.code)
-            if round >= 0 { samples[i].append(taken) }
+            let i = (turn + count) % tpms.count
+            for round in first..<min(first + turnLength, operation.rounds) {
+                let taken = try time(prepared[i], round, tpms[i], operation.code)
+                if round >= 0 { samples[i].append(taken) }
+            }
         }
     }
     let cost = try cost(of: operation, prepared[prepared.count - 1], on: tpms[tpms.count - 1], meter)

@@ -83,6 +83,11 @@ import Testing
     ])
     func sha256(key: [UInt8], message: String, expected: String) {
         #expect(hmac(.sha256, key: key, ascii(message)) == hex(expected))
+        // A key that was made ready serves as often as one likes, in parts as well.
+        let ready = HMACKey(.sha256, key)
+        for split in [0, 1, message.utf8.count] {
+            #expect(ready.mac(Array(ascii(message)[..<split]), Array(ascii(message)[split...])) == hex(expected))
+        }
     }
 
     @Test func otherHashes() {

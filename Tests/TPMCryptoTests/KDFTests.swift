@@ -71,9 +71,9 @@ private let v = run(0x80, 32)
     ])
     func cfb(bits: Int, hash: HashAlgorithm, expected: String) {
         let hidden = parameterCFB(
-            keyBits: bits, hash: hash, key: key, nonceNewer: u, nonceOlder: v, parameter, encrypt: true)
+            keyBits: bits, HMACContext(hash, key: key), nonceNewer: u, nonceOlder: v, parameter, encrypt: true)
         #expect(hidden == hex(expected))
         #expect(parameterCFB(
-            keyBits: bits, hash: hash, key: key, nonceNewer: u, nonceOlder: v, hidden, encrypt: false) == parameter)
+            keyBits: bits, HMACContext(hash, key: key), nonceNewer: u, nonceOlder: v, hidden, encrypt: false) == parameter)
     }
 }

@@ -36,7 +36,7 @@ extension VirtualTPM {
         var count: UInt32 = 0
         for bank in pcrSelectionIn.indices {
             let selection = pcrSelectionIn[bank]
-            for pcr in selection.pcrs {
+            for pcr in 0..<PCRSelection.pcrCount where selection.contains(pcr) {
                 if count < Self.digestListMax {
                     pcrValues.sized16(values.digest(selection.hash, pcr))
                     count += 1

@@ -213,7 +213,8 @@ extension Session {
         case .null: data
         case .xor(let xorHash): parameterXOR(xorHash, key: key, nonceNewer: newer, nonceOlder: older, data)
         case .aes(let bits, _):
-            parameterCFB(keyBits: Int(bits), hash: hash, key: key, nonceNewer: newer, nonceOlder: older, data, encrypt: encrypt)
+            parameterCFB(
+                keyBits: Int(bits), HMACContext(hash, key: key), nonceNewer: newer, nonceOlder: older, data, encrypt: encrypt)
         }
     }
 

@@ -173,7 +173,8 @@ final class ClientSession {
         case .null: data
         case .xor(let xorHash): parameterXOR(xorHash, key: sessionKey + auth, nonceNewer: newer, nonceOlder: older, data)
         case .aes(let bits, _):
-            parameterCFB(keyBits: Int(bits), hash: hash, key: sessionKey + auth, nonceNewer: newer, nonceOlder: older, data, encrypt: encrypt)
+            parameterCFB(
+                keyBits: Int(bits), HMACContext(hash, key: sessionKey + auth), nonceNewer: newer, nonceOlder: older, data, encrypt: encrypt)
         }
     }
 
