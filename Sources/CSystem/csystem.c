@@ -104,6 +104,7 @@ int csystem_is_sealed(int fd) { int all = fcntl(fd, F_GET_SEALS); return all >= 
 int csystem_fcntl(int fd, int command, int argument) { return fcntl(fd, command, argument); }
 int csystem_open(const char *path, int flags, mode_t mode) { return open(path, flags | O_CLOEXEC, mode); }
 int csystem_openat(int dir, const char *path, int flags, mode_t mode) { return openat(dir, path, flags | O_CLOEXEC, mode); }
+int csystem_fallocate(int fd, size_t size) { return fallocate(fd, 0, 0, (off_t)size); }
 
 int csystem_die_with_parent(int signal) { return prctl(PR_SET_PDEATHSIG, signal, 0, 0, 0); }
 int csystem_set_name(const char *name) { return prctl(PR_SET_NAME, name, 0, 0, 0); }

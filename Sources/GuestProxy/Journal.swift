@@ -11,6 +11,10 @@ package final class Journal: DurableStore {
     private let secret: Secret
     /// Where the next record goes; nil until the file's first commit.
     private var head: Head?
+    /// Up to where a region's blocks have been written since this began.
+    private var prepared = (region: 0, end: 0)
+    /// In bytes
+    private static let pieceAhead = 16 * 1024
     /// After an error of the medium nothing is known of it: every later commit fails with this errno.
     private var failure: Int32?
 
@@ -74,6 +78,7 @@ package final class Journal: DurableStore {
     private func write(_ content: [UInt8], _ kind: RecordHeader.Kind, to head: Head) throws(JournalError) {
         let offset = layout.region(head.region) + head.end
         let record = head.keys.seal(content, kind, sequence: head.sequence + 1, previous: head.tag, at: offset)
+        try prepare(head, for: record.count)
         try file.write(record, at: offset)
         try file.synchronize()
         var next = head
@@ -81,6 +86,16 @@ package final class Journal: DurableStore {
         next.sequence += 1
         next.tag = Array(record.suffix(RecordHeader.tagSize))
         self.head = next
+    }
+
+    /// Writes zeros where there are zeros: the first write to a block that the file system only set aside changes its tables, and
+    /// so makes an fdatasync slow. Here that happens for many commits at once.
+    private func prepare(_ head: Head, for count: Int) throws(JournalError) {
+        let end = head.end + count
+        let start = prepared.region == head.region ? max(prepared.end, head.end) : head.end
+        guard end > start else { return }
+        prepared = (head.region, min(layout.regionSize, (end + Self.pieceAhead - 1) / Self.pieceAhead * Self.pieceAhead))
+        try file.writeZeros(at: layout.region(head.region) + start, count: prepared.end - start)
     }
 
     /// Goes on in the other region, which is all zero, and clears this one.
@@ -104,11 +119,7 @@ package final class Journal: DurableStore {
 
     /// The first commit: header, checkpoint, mark, each lasting before the next. Only the mark makes it count.
     private func create(_ records: [RecordKey: [UInt8]]) throws(JournalError) {
-        if try file.size().bytes == 0 {
-            try file.extend(to: layout.fileSize)
-            // Zeros that are really there: the space is taken, and a commit need not make the file system find some.
-            try file.writeZeros(at: 0, count: layout.fileSize)
-        }
+        if try file.size().bytes == 0 { try file.extend(to: layout.fileSize) }
         let keys = JournalKeys(secret, salt: randomBytes(JournalKeys.saltSize))
         try file.write(keys.fileHeader(layout), at: 0)
         try file.synchronize()

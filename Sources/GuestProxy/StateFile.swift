@@ -1,4 +1,5 @@
 // The bytes of the state file: whole reads, whole writes, and the barrier between them.
+import CSystem
 import Glibc
 
 /// An open file or block device. Tests put one in its place that can lose power.
@@ -27,9 +28,11 @@ package class StateFile {
         return (Int(end), true)
     }
 
-    /// Gives an empty file its full size.
+    /// Gives an empty file its full size, all zero, and takes the space for it.
     package func extend(to size: Int) throws(JournalError) {
-        guard ftruncate(descriptor, off_t(size)) == 0 else { throw .io("extend", errno) }
+        if csystem_fallocate(descriptor, size) == 0 { return }
+        guard errno == EOPNOTSUPP else { throw .io("extend", errno) }
+        try writeZeros(at: 0, count: size)
     }
 
     /// Exactly `count` bytes.

@@ -18,7 +18,7 @@ extension Profile {
                 .init("pread64", because: "the state file: read when the guest's TPM is made"),
                 .init("pwrite64", because: "the state file: every change that lasts"),
                 .init("fdatasync", because: "the state file: what is acknowledged is on the medium"),
-                .init("ftruncate", because: "the state file: its full size, before its first record"),
+                .init("fallocate", because: "the state file: its full size and the space for it, before its first record"),
             ],
             limits: limits(memory: 128, descriptors: 64))
     }

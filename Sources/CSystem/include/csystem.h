@@ -32,6 +32,8 @@ int csystem_is_sealed(int fd);
 int csystem_fcntl(int fd, int command, int argument);
 int csystem_open(const char *path, int flags, mode_t mode);
 int csystem_openat(int dir, const char *path, int flags, mode_t mode);
+/// fallocate(2) from the file's start, without glibc's own way where a file system has none: that makes calls of its own.
+int csystem_fallocate(int fd, size_t size);
 
 /// prctl(PR_SET_PDEATHSIG)
 int csystem_die_with_parent(int signal);
