@@ -34,6 +34,8 @@ package struct ObjectAttributes: OptionSet, Hashable, Sendable, WireCodable {
 package struct SessionAttributes: OptionSet, Hashable, Sendable, WireCodable {
     package var rawValue: UInt8
     package init(rawValue: UInt8) { self.rawValue = rawValue }
+    /// See ObjectAttributes.
+    package init(arrayLiteral elements: Self...) { rawValue = elements.reduce(0) { $0 | $1.rawValue } }
     package static let continueSession = Self(rawValue: 1 << 0)
     package static let auditExclusive = Self(rawValue: 1 << 1)
     package static let auditReset = Self(rawValue: 1 << 2)
