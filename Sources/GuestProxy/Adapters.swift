@@ -125,6 +125,9 @@ final class PolicyAdapter: PolicyService {
     func importTwin(_ request: GateCalls.Import.Request) throws(TPMRC) -> TwinBlob {
         try link.call(GateCalls.Import.self, request)
     }
+    func createAnonymous(_ template: PublicArea) throws(TPMRC) -> GateCalls.CreateAnonymous.Reply {
+        try link.call(GateCalls.CreateAnonymous.self, template)
+    }
     func use(_ request: GateCalls.Use.Request) throws(TPMRC) -> [UInt8] {
         try link.call(GateCalls.Use.self, request).bytes
     }

@@ -26,7 +26,7 @@ extension Gatekeeper {
         } else {
             guard digest.count == hash.digestSize else { throw CallStatus(.size) }
         }
-        return try signature(of: digest, hash, scheme, twin).wire
+        return try signature(of: digest, hash, scheme, area, twin).wire
     }
 
     /// TPM2_CertifyX509 (Part 3, 18.8): a restricted key signs nothing that looks like an attestation.
@@ -35,7 +35,7 @@ extension Gatekeeper {
     ) throws(CallStatus) -> [UInt8] {
         guard case .certificate(let certificate) = statement, !Attestation.isImitated(by: certificate) else { throw .malformed }
         let (scheme, hash, _) = try attestationParameters(.certifyX509, &parameters, area)
-        return try signature(of: digest(hash, certificate), hash, scheme, twin).wire
+        return try signature(of: digest(hash, certificate), hash, scheme, area, twin).wire
     }
 
     /// The attestation commands (Part 3, 18 and 31.16): TPM2B_ATTEST and TPMT_SIGNATURE.
@@ -49,7 +49,7 @@ extension Gatekeeper {
             firmwareVersion: circumstances.firmwareVersion, body: body)
         var writer = WireWriter()
         writer.sized16(attestation)
-        writer.value(try signature(of: digest(hash, attestation), hash, scheme, twin))
+        writer.value(try signature(of: digest(hash, attestation), hash, scheme, request.object.area, twin))
         return writer.bytes
     }
 
@@ -110,9 +110,10 @@ extension Gatekeeper {
     }
 
     private func signature(
-        of digest: [UInt8], _ hash: HashAlgorithm, _ scheme: Scheme, _ twin: OpenedTwin
+        of digest: [UInt8], _ hash: HashAlgorithm, _ scheme: Scheme, _ area: PublicArea, _ twin: OpenedTwin
     ) throws(CallStatus) -> Signature {
         switch twin.blob.spec.kind {
+        case _ where area.isAnonymous: try anonymousSignature(of: digest, hash, scheme, area, twin)
         case .rsa, .ecc: try twins.sign(digest, scheme, with: twin)
         case .hmac, .sealed: .hmac(hash, try hmac(hash, digest, with: twin))
         }

@@ -12,12 +12,13 @@ extension Gatekeeper {
         try authorize(request, guest)
         let (command, area) = (request.command, request.object.area)
         var parameters = WireReader(command.parameters)
+        // What only sealed data backs is used by the proxy (the listed exceptions to P2), but for restricted ECDAA keys.
+        if area.isSealedKey && !area.isRestrictedAnonymous { return try twins.unseal(twin) }
         switch command.code {
-        // What only sealed data backs is used by the proxy (the listed exceptions to P2).
-        case _ where area.isSealedKey: return try twins.unseal(twin)
         case .sign: return try sign(request.statement, &parameters, area, twin)
         case .certifyX509: return try signCertificate(request.statement, &parameters, area, twin)
         case _ where command.code.attestation != nil: return try attest(request, guest, twin)
+        case _ where area.isRestrictedAnonymous: return try useAnonymous(request, &parameters, twin)
         case .duplicate: return try twins.duplicate(twin).wire
         case _ where twin.blob.spec.kind == .sealed: return try twins.unseal(twin)
         case .hmac:

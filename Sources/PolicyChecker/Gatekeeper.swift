@@ -19,28 +19,31 @@ package struct Gatekeeper {
     let vpcrs: any VPCRSource
     /// The host's, in milliseconds
     let clock: () -> UInt64
+    /// The caller's
+    let commitments: RestrictedCommitments
 
-    package init(keys: GateKeys, twins: any GatedTwins, vpcrs: any VPCRSource, clock: @escaping () -> UInt64) {
+    package init(
+        keys: GateKeys, twins: any GatedTwins, vpcrs: any VPCRSource, commitments: RestrictedCommitments, clock: @escaping () -> UInt64
+    ) {
         self.keys = keys
         self.twins = twins
         self.vpcrs = vpcrs
         self.clock = clock
+        self.commitments = commitments
     }
 
     // MARK: Making
 
     package func create(_ request: GateCalls.Create.Request, for guest: GuestID) throws(CallStatus) -> TwinBlob {
         let area = request.area
-        // An ECDAA key's private part is the proxy's: one that signs what the TPM says cannot be such.
-        guard area.isGated, !(area.isAnonymous && area.isRestrictedSigningKey),
-            let spec = area.twinSpec(area.isSealedKey ? .sealed : area.secretKeeping(dataSize: request.data.count))
+        guard area.isGated, let spec = area.twinSpec(area.isSealedKey ? .sealed : area.secretKeeping(dataSize: request.data.count))
         else { throw .malformed }
         let salt = randomBytes(GateSeal.saltSize)
         let auth = keys.authValue(guest, area, spec, salt: salt)
         var twin = try twins.create(spec, data: request.data, auth: auth, for: guest)
         let name = area.isSealedKey ? area.name : area.with(unique: twin.unique).name
-        // Who says that the TPM made the secret, and gives one, gets no mark.
-        let isTrue = spec.sensitiveDataOrigin == area.attributes.contains(.sensitiveDataOrigin)
+        // Who says that the TPM made the secret, and gives one, gets no mark. A restricted ECDAA key that its proxy gives came from outside.
+        let isTrue = spec.sensitiveDataOrigin == area.attributes.contains(.sensitiveDataOrigin) && !area.isRestrictedAnonymous
         twin.gate = GateSeal(salt: salt, mark: isTrue ? keys.mark(guest, name: name) : [])
         return twin
     }

@@ -9,8 +9,12 @@ import TPMWire
 import Wire
 
 package final class PolicyServer {
-    /// A proxy's connection keeps its guest's page.
-    package typealias Connection = ServiceConnection<PolicyPage?>
+    /// What a proxy's connection keeps: its guest's page, and the commitments that are under way.
+    package struct ProxyShare {
+        let page: PolicyPage
+        let commitments = RestrictedCommitments()
+    }
+    package typealias Connection = ServiceConnection<ProxyShare?>
 
     private let instance: Instance
     private let gate: HostGate
@@ -32,7 +36,7 @@ package final class PolicyServer {
         }
     }
 
-    package var service: Service<PolicyPage?> {
+    package var service: Service<ProxyShare?> {
         Service(
             routes: introductionRoutes(.policy, instance, book) + [
                 book.route(announce: announce),
@@ -72,16 +76,16 @@ package final class PolicyServer {
             ],
             welcome: { Connection($0, state: nil) },
             farewell: { [self] connection in
-                if let page = connection.state { pages.removeAll { $0.page === page } }
+                if let share = connection.state { pages.removeAll { $0.page === share.page } }
             })
     }
 
     /// The guest's policy, for its proxy.
-    private func openPage(_ guest: GuestName) throws(CallStatus) -> (PolicyPage?, [Descriptor]) {
+    private func openPage(_ guest: GuestName) throws(CallStatus) -> (ProxyShare?, [Descriptor]) {
         guard let (page, file) = PolicyPage.make() else { throw .unavailable }
         page.write(book.policy(of: guest), of: guest)
         pages.append((guest, page))
-        return (page, [file])
+        return (ProxyShare(page: page), [file])
     }
 
     private func guest(of proxy: Connection) throws(CallStatus) -> KnownGuest {
@@ -97,37 +101,41 @@ package final class PolicyServer {
     private var gateRoutes: [Route<Connection>] {
         [
             .on(GateCalls.Create.self) { [self] (request, proxy: Connection) throws(CallStatus) in
-                try gatekeeper().create(request, for: try guest(of: proxy).id)
+                try gatekeeper(proxy).create(request, for: try guest(of: proxy).id)
             },
             .on(GateCalls.Import.self) { [self] (request, proxy: Connection) throws(CallStatus) in
-                try gatekeeper().importTwin(request, for: try guest(of: proxy).id)
+                try gatekeeper(proxy).importTwin(request, for: try guest(of: proxy).id)
+            },
+            .on(GateCalls.CreateAnonymous.self) { [self] (template, proxy: Connection) throws(CallStatus) in
+                try gatekeeper(proxy).createAnonymous(template, for: try guest(of: proxy).id)
             },
             .on(GateCalls.Use.self) { [self] (request, proxy: Connection) throws(CallStatus) in
-                Blob(try gatekeeper().use(request, of: try guest(of: proxy).id))
+                Blob(try gatekeeper(proxy).use(request, of: try guest(of: proxy).id))
             },
             .on(GateCalls.RecoverSalt.self) { [self] (request, proxy: Connection) throws(CallStatus) in
-                Blob(try gatekeeper().recoverSalt(request, of: try guest(of: proxy).id))
+                Blob(try gatekeeper(proxy).recoverSalt(request, of: try guest(of: proxy).id))
             },
             .on(GateCalls.VerifyMAC.self) { [self] (request, proxy: Connection) throws(CallStatus) in
-                try gatekeeper().verifyMAC(request, of: try guest(of: proxy).id)
+                try gatekeeper(proxy).verifyMAC(request, of: try guest(of: proxy).id)
                 return Nothing()
             },
             .on(GateCalls.Activate.self) { [self] (request, proxy: Connection) throws(CallStatus) in
-                Blob(try gatekeeper().activate(request, of: try guest(of: proxy).id))
+                Blob(try gatekeeper(proxy).activate(request, of: try guest(of: proxy).id))
             },
             .on(HashCalls.Step.self) { [self] (request, proxy: Connection) throws(CallStatus) in
-                try gatekeeper().hash(request, of: try guest(of: proxy).id)
+                try gatekeeper(proxy).hash(request, of: try guest(of: proxy).id)
             },
             .on(HashCalls.Check.self) { [self] (request, proxy: Connection) throws(CallStatus) in
-                try gatekeeper().checkHash(request, of: try guest(of: proxy).id)
+                try gatekeeper(proxy).checkHash(request, of: try guest(of: proxy).id)
                 return Nothing()
             },
         ]
     }
 
-    private func gatekeeper() throws(CallStatus) -> Gatekeeper {
+    private func gatekeeper(_ proxy: Connection) throws(CallStatus) -> Gatekeeper {
         let gate = try gate.opened()
-        return Gatekeeper(keys: gate.keys, twins: gate.chip, vpcrs: vpcrs, clock: hostMilliseconds)
+        let commitments = proxy.state?.commitments ?? RestrictedCommitments()
+        return Gatekeeper(keys: gate.keys, twins: gate.chip, vpcrs: vpcrs, commitments: commitments, clock: hostMilliseconds)
     }
 
     private func start(_ request: PolicyCalls.Start.Request, for guest: GuestID) throws(CallStatus) -> [UInt8] {

@@ -55,6 +55,31 @@ package enum GateCalls {
         package typealias Reply = TwinBlob
     }
 
+    /// Makes a restricted ECDAA key from a guest's template.
+    package enum CreateAnonymous: Call {
+        package static let number: UInt16 = 38
+        package static let callers: Caller = [.proxy]
+        package static let repeatable = true
+        package typealias Request = PublicArea
+        package struct Reply: WireCodable, Sendable {
+            /// The key's
+            package var point: ECCPoint
+            package var twin: TwinBlob
+            package init(point: ECCPoint, twin: TwinBlob) {
+                self.point = point
+                self.twin = twin
+            }
+            package init(from reader: inout WireReader) throws(WireError) {
+                point = try reader.value()
+                twin = try reader.value()
+            }
+            package func encode(to writer: inout WireWriter) {
+                writer.value(point)
+                writer.value(twin)
+            }
+        }
+    }
+
     /// What the command under way does with a gated twin.
     package enum Use: Call {
         package static let number: UInt16 = 34
@@ -93,7 +118,7 @@ package enum GateCalls {
             }
         }
         /// Unseal and what is unsealed to be used: the data. Sign, CertifyX509: the signature. Attestations: TPM2B_ATTEST and the signature. HMAC,
-        /// RSA_Decrypt: the result. ECDH_ZGen, ZGen_2Phase: the point. HMAC_Start: the state of a sequence (DeviceCalls.HMACStep).
+        /// RSA_Decrypt: the result. ECDH_ZGen, ZGen_2Phase: the point. Commit: CommitmentPoints. HMAC_Start: the state of a sequence (DeviceCalls.HMACStep).
         /// Duplicate: SensitiveArea.
         package typealias Reply = Blob
     }
@@ -240,6 +265,22 @@ package struct GuestCommand: WireCodable, Sendable {
     }
 }
 
+/// What TPM2_Commit answers before the counter (Part 3, 19.2).
+package struct CommitmentPoints: WireCodable, Sendable {
+    package let k: ECCPoint
+    package let l: ECCPoint
+    package let e: ECCPoint
+    package init(k: ECCPoint, l: ECCPoint, e: ECCPoint) { (self.k, self.l, self.e) = (k, l, e) }
+    package init(from reader: inout WireReader) throws(WireError) {
+        k = try reader.value(Sized<ECCPoint>.self).value
+        l = try reader.value(Sized<ECCPoint>.self).value
+        e = try reader.value(Sized<ECCPoint>.self).value
+    }
+    package func encode(to writer: inout WireWriter) {
+        for point in [k, l, e] { writer.sized16(point) }
+    }
+}
+
 /// What a signing key shall say, as far as the proxy contributes to it.
 package enum Statement: WireCodable, Sendable {
     /// A TPMS_ATTEST, which the checker composes
@@ -248,6 +289,8 @@ package enum Statement: WireCodable, Sendable {
     case certificate([UInt8])
     /// Sign's digest; of the proof of its ticket's hierarchy the SHA-256 digest (TicketHierarchy)
     case digest(proofDigest: [UInt8])
+    /// Which of the guest's commitments Commit shall make
+    case commitment(series: UInt64, count: UInt64)
 
     /// What every TPMS_ATTEST has (Part 2, 10.12.8), the guest's own: the proxy's word.
     package struct Circumstances: Sendable {
@@ -281,6 +324,7 @@ package enum Statement: WireCodable, Sendable {
             let circumstances = Circumstances(
                 qualifiedSigner: try reader.sized16(max: Self.nameMax), clockInfo: try reader.value(), firmwareVersion: try reader.u64())
             self = .attestation(circumstances, try Self.content(&reader))
+        case 3: self = .commitment(series: try reader.u64(), count: try reader.u64())
         default: throw .invalid(0)
         }
     }
@@ -309,6 +353,10 @@ package enum Statement: WireCodable, Sendable {
             writer.value(circumstances.clockInfo)
             writer.u64(circumstances.firmwareVersion)
             encode(content, to: &writer)
+        case .commitment(let series, let count):
+            writer.u8(3)
+            writer.u64(series)
+            writer.u64(count)
         }
     }
 

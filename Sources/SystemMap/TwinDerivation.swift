@@ -69,6 +69,9 @@ extension PublicArea {
     /// A key that signs what the TPM itself says (TPMS_ATTEST), and nothing else that looks like it.
     package var isRestrictedSigningKey: Bool { attributes.contains([.sign, .restricted]) && type != .symcipher }
 
+    /// An ECDAA key whose private part the policy checker alone has.
+    package var isRestrictedAnonymous: Bool { isAnonymous && isRestrictedSigningKey }
+
     /// Whether the proxy alone must not decide on its use (D7): a restricted signing key, or what a policy alone can authorize.
     /// Storage keys are not gated.
     package var isGated: Bool {

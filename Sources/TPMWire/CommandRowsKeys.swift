@@ -125,7 +125,7 @@ extension CommandTable {
 
     static let ephemeralKeys = CommandChapter(19, "Ephemeral EC keys", [
         CommandRow(.commit, "Commit", "19.2", .backed, [.user(.object)], [.decrypts, .encrypts],
-            note: "The chip's own commit counter is one for all: a guest could count, and void, another's commitments. So the twin of an ECDAA key seals it, and commitments, which each guest counts for itself, and signatures are made in the proxy. A restricted ECDAA key would attest at the proxy's word, so there is none (TPM_RC_SCHEME)."),
+            note: "The chip's own commit counter is one for all: a guest could count, and void, another's commitments. So the twin of an ECDAA key seals it, each guest counts for itself, and commitments and signatures are made in the proxy; those of a restricted key, which shall not attest at the proxy's word, in the policy checker, which alone has the key and remembers what is under way."),
         CommandRow(.ecEphemeral, "EC_Ephemeral", "19.3", .answered, [], [.encrypts],
             note: "The ephemeral scalar is derived in the proxy, because the chip's commit counter is shared by all."),
     ])

@@ -58,6 +58,7 @@ package protocol PolicyService: AnyObject {
 
     func create(_ request: GateCalls.Create.Request) throws(TPMRC) -> TwinBlob
     func importTwin(_ request: GateCalls.Import.Request) throws(TPMRC) -> TwinBlob
+    func createAnonymous(_ template: PublicArea) throws(TPMRC) -> GateCalls.CreateAnonymous.Reply
     /// - Returns: what GateCalls.Use says, by the command.
     func use(_ request: GateCalls.Use.Request) throws(TPMRC) -> [UInt8]
     func recoverSalt(_ request: GateCalls.RecoverSalt.Request) throws(TPMRC) -> [UInt8]

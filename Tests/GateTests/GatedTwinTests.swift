@@ -2,7 +2,7 @@
 import IPC
 import RunningService
 import SystemMap
-import TPMCrypto
+@testable import TPMCrypto
 import TPMWire
 import Testing
 import Wire
@@ -65,6 +65,61 @@ private let secret = Array("what the policy guards".utf8)
         #expect(refusal { _ = try guest.use(claimed, .sign, token: try guest.startSession()) } == chipRefuses)
         try guest.extend()
         #expect(refusal { _ = try guest.use(object, .commit, token: try guest.pcrSession()) } == TPMRC.policyFail.rawValue)
+    }
+
+    /// A private part that the proxy knows (as after TPM2_Import) shows whether signatures fit their commitments; one that the checker made
+    /// comes out for nothing.
+    @Test func aRestrictedECDAAKeyIsUsedByTheCheckerAlone() throws {
+        let pair = ECCKeyPair.generate(.p256)
+        let area = PublicArea.ecc([.sign, .restricted, .userWithAuth], scheme: Scheme(.ecdaa, .sha256)).with(unique: .ecc(pair.publicPoint))
+        let given = GatedObject(area: area, twin: try guest.policy.call(GateCalls.Create.self, .init(area: area, data: pair.privateKey.bytes)))
+        #expect(given.twin.gate?.mark == [])
+
+        func commit(_ object: GatedObject, _ count: UInt64, of series: UInt64 = 1, p1: ECCPoint? = nil) throws -> CommitmentPoints {
+            let parameters = WireWriter.bytes {
+                $0.sized16(p1 ?? ECCPoint(x: [], y: []))
+                $0.sized16([UInt8]())
+                $0.sized16([UInt8]())
+            }
+            return try CommitmentPoints(wire: try guest.use(object, .commit, parameters, .commitment(series: series, count: count)))
+        }
+        func time(_ object: GatedObject, _ counter: UInt16) throws -> (statement: [UInt8], signature: Signature) {
+            let circumstances = Statement.Circumstances(qualifiedSigner: [], clockInfo: ClockInfo(clock: 1, resetCount: 2, restartCount: 3, safe: true), firmwareVersion: 0)
+            let scheme = WireWriter.bytes { Scheme(.ecdaa, .sha256, count: counter).encode(to: &$0) }
+            var reader = WireReader(try guest.use(
+                object, .getTime, [0, 0] + scheme, names: [TPMHandle.endorsement.wire, object.area.name],
+                .attestation(circumstances, .own(tag: StructureTag.attestTime, body: [UInt8](repeating: 0, count: 33)))))
+            return (try reader.sized16(), try reader.value())
+        }
+
+        let first = try commit(given, 5)
+        let second = try commit(given, 7, p1: first.e)
+        #expect(refusal { _ = try commit(given, 7) } == CallStatus.malformed.rawValue)
+        #expect(refusal { _ = try commit(given, 6) } == CallStatus.malformed.rawValue)
+        let outside = ECCPoint(x: first.e.x, y: first.e.x)
+        #expect(refusal { _ = try commit(given, 8, p1: outside) } == CallStatus.malformed.rawValue)
+        let (statement, signature) = try time(given, 5)
+        guard case .ecc(.ecdaa, .sha256, let nonceK, let s) = signature else { throw TPMRC.scheme }
+        #expect(try pair.committed(nonceK, s, digest(.sha256, statement)) == first.e)
+        #expect(refusal { _ = try time(given, 5) } == TPMRC.value.rawValue)
+        #expect(second.e != first.e)
+
+        let made = try guest.policy.call(GateCalls.CreateAnonymous.self, area.with(unique: .ecc(ECCPoint(x: [], y: []))))
+        let own = GatedObject(area: area.with(unique: .ecc(made.point)), twin: made.twin)
+        #expect(made.twin.gate?.mark.isEmpty == false)
+        #expect(refusal { _ = try time(own, 9) } == TPMRC.value.rawValue)
+        _ = try commit(own, 8)
+        _ = try time(own, 8)
+        for code in [TPMCommandCode.unseal, .createLoaded, .hmac, .rsaDecrypt, .ecdhZGen, .encryptDecrypt] {
+            #expect(refusal { _ = try guest.use(own, code) } == notPermitted)
+        }
+        #expect(refusal { _ = try guest.use(own, .duplicate, names: [own.area.name, TPMHandle.null.wire]) } == TPMRC.authType.rawValue)
+        // Another power cycle
+        _ = try commit(own, 0, of: 2)
+        #expect(refusal { _ = try time(given, 7) } == TPMRC.value.rawValue)
+        for wrong in [PublicArea.attestationKey, PublicArea.ecc([.sign, .userWithAuth], scheme: Scheme(.ecdaa, .sha256))] {
+            #expect(refusal { _ = try guest.policy.call(GateCalls.CreateAnonymous.self, wrong) } == CallStatus.malformed.rawValue)
+        }
     }
 
     @Test func aTokenEndsWithTheValuesThatItSaw() throws {
@@ -232,5 +287,17 @@ private let secret = Array("what the policy guards".utf8)
         twin.spec.isStorageKey = false
         handle = try guest.device.call(DeviceCalls.Load.self, twin)
         #expect(refusal { _ = try guest.device.call(DeviceCalls.Agree.self, .init(handle: handle, point: point)) } == TPMRC.integrity.rawValue)
+    }
+}
+
+extension ECCKeyPair {
+    /// [s - T d]G with T = H(nonceK || digest): what was committed, if the signature is right (Part 1, C.4.2.2).
+    fileprivate func committed(_ nonceK: [UInt8], _ s: [UInt8], _ message: [UInt8]) throws -> ECCPoint {
+        let math = Arithmetic()
+        let n = BigNumber(CurveConstants(curve).n)
+        let negative = try #require(math.product(BigNumber(digest(.sha256, nonceK, message)), n.minusOne(), modulo: n))
+        let td = try #require(math.product(negative, BigNumber(privateKey.bytes), modulo: n))
+        let r = try #require(math.sum(BigNumber(s), td, modulo: n)?.bytes(curve.fieldSize))
+        return try #require(ECCKeyPair(curve: curve, privateKey: r)).publicPoint
     }
 }

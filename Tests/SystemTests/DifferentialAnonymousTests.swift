@@ -13,6 +13,39 @@ import Wire
         return area
     }
 
+    /// Whose signatures the policy checker makes.
+    @Test func aRestrictedKey() throws {
+        try compareWithStock { r in
+            let c = r.connection
+            var area = template(.bnP256, Scheme(.ecdaa, .sha256))
+            area.attributes.insert(.restricted)
+            let key = try c.primary(area).handle
+            for title in ["once", "and again"] {
+                try r.step("Commit \(title)", .part { $0.parameters.suffix(2) }, .commit, [key], passwords: [[]]) {
+                    $0.sized16(ECCKeyPair.generate(.bnP256).publicPoint)
+                    $0.sized16([])
+                    $0.sized16([])
+                }
+            }
+            try r.step("Sign without a ticket", .code, .sign, [key], passwords: [[]]) {
+                $0.sized16(message)
+                Scheme(.ecdaa, .sha256, count: 0).encode(to: &$0)
+                $0.value(Ticket.null(StructureTag.hashCheck))
+            }
+            for (count, title) in [(UInt16(0), "first"), (0, "again"), (9, "never committed"), (1, "second")] {
+                try r.step("Quote, \(title)", .code, .quote, [key], passwords: [[]]) {
+                    $0.sized16([])
+                    Scheme(.ecdaa, .sha256, count: count).encode(to: &$0)
+                    $0.list([PCRSelection(.sha256, pcrs: [0])])
+                }
+            }
+            try r.step("Certify itself", .code, .certify, [key, key], passwords: [[], []]) {
+                $0.sized16([])
+                Scheme(.ecdaa, .sha256, count: 1).encode(to: &$0)
+            }
+        }
+    }
+
     @Test(arguments: [ECCCurve.p256, .bnP256]) func commitmentsAndSignatures(curve: ECCCurve) throws {
         try compareWithStock { r in
             let c = r.connection

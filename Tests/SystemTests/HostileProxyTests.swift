@@ -239,13 +239,13 @@ private let circumstances = Statement.Circumstances(
         #expect(refusal { try certify(NamedObject(area: keyOfItsOwn(), mark: [])) } == notPermitted)
     }
 
-    /// What the gate only seals, the proxy gave it: an ECDAA key, and an HMAC key longer than a block.
+    /// What the gate only seals, the proxy gave it: an ECDAA key, whatever it says of it, and an HMAC key longer than a block.
     @Test func hasAKeyOfItsOwnMarked() throws {
         let anonymous = Scheme(.ecdaa, .sha256, count: 0)
         let key = ECCKeyPair.generate(.p256)
         let ecdaa = Template.eccSigning(anonymous, restricted: true).with(unique: .ecc(key.publicPoint))
         for area in [ecdaa, Self.without(.sensitiveDataOrigin, ecdaa)] {
-            #expect(refusal { _ = try proxy.create(area, data: secret) } == malformed)
+            #expect(try proxy.create(area, data: key.privateKey.bytes).twin.gate?.mark == [])
         }
         var mac = Template.hmacKey
         mac.attributes.insert(.restricted)
@@ -253,6 +253,32 @@ private let circumstances = Statement.Circumstances(
         #expect(try proxy.create(mac, data: long).twin.gate?.mark == [])
         #expect(try proxy.create(Self.without(.sensitiveDataOrigin, mac), data: long).twin.gate?.mark.isEmpty == false)
         #expect(refusal { _ = try proxy.create(mac, data: secret) } == TPMRC.attributes.rawValue)
+    }
+
+    /// Of two signatures with one commitment the key could be computed.
+    @Test func makesACommitmentSignTwice() throws {
+        let template = Template.eccSigning(Scheme(.ecdaa, .sha256), restricted: true)
+        let made = try proxy.policy.call(GateCalls.CreateAnonymous.self, template)
+        let key = GatedObject(area: template.with(unique: .ecc(made.point)), twin: made.twin)
+        func commit(_ count: UInt64, p1: ECCPoint = ECCPoint(x: [], y: [])) throws {
+            let parameters = WireWriter.bytes {
+                $0.sized16(p1)
+                $0.sized16([UInt8]())
+                $0.sized16([UInt8]())
+            }
+            _ = try proxy.use(key, .commit, parameters, .commitment(series: 1, count: count))
+        }
+        func sign(_ counter: UInt16) throws {
+            _ = try proxy.use(
+                key, .getTime, [0, 0] + wire(Scheme(.ecdaa, .sha256, count: counter)), names: [TPMHandle.endorsement.wire, key.area.name],
+                .attestation(circumstances, .own(tag: StructureTag.attestTime, body: [])))
+        }
+        try commit(5)
+        for passed: UInt64 in [5, 4, 0] { #expect(refusal { try commit(passed) } == malformed) }
+        #expect(refusal { try commit(6, p1: ECCPoint(x: made.point.x, y: made.point.x)) } == malformed)
+        try sign(5)
+        #expect(refusal { try sign(5) } == TPMRC.value.rawValue)
+        for code in [TPMCommandCode.unseal, .createLoaded] { #expect(refusal { _ = try proxy.use(key, code) } == notPermitted) }
     }
 
     private static func without(_ attribute: ObjectAttributes, _ area: PublicArea) -> PublicArea {

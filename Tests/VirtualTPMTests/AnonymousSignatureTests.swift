@@ -87,12 +87,39 @@ import Wire
         #expect(try sign(guest, key, Scheme(.ecdaa, .sha256, count: counter)).code == .success)
     }
 
-    /// Its signatures would be the TPM's word, and are made in the proxy.
-    @Test func thereIsNoRestrictedOne() throws {
-        var restricted = template(.p256)
+    /// It is the policy checker's to make and to use.
+    @Test func aRestrictedOneSignsWhatTheTPMSays() throws {
+        var restricted = template(.bnP256)
         restricted.attributes.insert(.restricted)
         let guest = try Guest()
-        #expect(try guest.run(.createPrimary, [.owner], guest.creation(restricted)).code == TPMRC.scheme.parameter(2))
+        let key = try #require(try guest.createPrimary(restricted).handle)
+        func quote(_ counter: UInt16) throws -> ResponseMessage {
+            try guest.run(.quote, [key]) {
+                $0.sized16([])
+                Scheme(.ecdaa, .sha256, count: counter).encode(to: &$0)
+                $0.list([PCRSelection(.sha256, pcrs: [0])])
+            }
+        }
+        let other = try #require(try guest.createPrimary(template(.bnP256)).handle)
+        #expect(try commit(guest, other).counter == 0, "one counter for all of a guest's keys")
+        let counter = try commit(guest, key, p1: ECCKeyPair.generate(.bnP256).publicPoint).counter
+        #expect(counter == 1)
+        #expect(try sign(guest, key, Scheme(.ecdaa, .sha256, count: counter)).code == TPMRC.ticket.parameter(3))
+        #expect(try quote(0).code == .value, "another key's")
+        let response = try quote(counter)
+        try #require(response.code == .success)
+        var reader = WireReader(response.parameters)
+        let statement = try reader.sized16()
+        guard case .ecc(.ecdaa, .sha256, _, _) = try reader.value(Signature.self) else { throw TPMRC.scheme }
+        #expect(Array(statement[6..<8]) == [0, 0], "qualifiedSigner is nobody")
+        #expect(try quote(counter).code == .value)
+
+        try guest.revive()
+        try guest.startup()
+        let again = try #require(try guest.createPrimary(restricted).handle)
+        #expect(try quote(counter).code == .value, "a reset ends what was under way")
+        #expect(again == key)
+        #expect(try quote(try commit(guest, again).counter).code == .success)
     }
 
     @Test func onlyAnonymousKeysCommitThemselves() throws {

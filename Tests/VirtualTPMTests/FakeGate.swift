@@ -88,6 +88,9 @@ extension FakePolicy {
     func importTwin(_ request: GateCalls.Import.Request) throws(TPMRC) -> TwinBlob {
         try asked { () throws(CallStatus) in try gatekeeper.importTwin(request, for: guest) }
     }
+    func createAnonymous(_ template: PublicArea) throws(TPMRC) -> GateCalls.CreateAnonymous.Reply {
+        try asked { () throws(CallStatus) in try gatekeeper.createAnonymous(template, for: guest) }
+    }
     func use(_ request: GateCalls.Use.Request) throws(TPMRC) -> [UInt8] {
         try asked { () throws(CallStatus) in try gatekeeper.use(request, of: guest) }
     }

@@ -246,7 +246,8 @@ final class FakePolicy: PolicyService {
     init(_ pcrs: FakePCRs, _ device: FakeDevice, _ clock: FakeClock) {
         self.pcrs = pcrs
         self.clock = clock
-        gatekeeper = Gatekeeper(keys: keys, twins: FakeGatedTwins(device), vpcrs: pcrs) { clock.milliseconds }
+        gatekeeper = Gatekeeper(
+            keys: keys, twins: FakeGatedTwins(device), vpcrs: pcrs, commitments: RestrictedCommitments()) { clock.milliseconds }
     }
 
     private func mint() -> TicketMint { keys.mint(guest) }

@@ -148,6 +148,7 @@ extension VirtualTPM {
         if signer.key?.hierarchy != .endorsement && signer.key?.hierarchy != .platform { obfuscate(&attestation) }
         if let gated = signer.key?.gatedSigner {
             let reply = try gated.use(Statement(attestation, of: object))
+            if signer.scheme.algorithm == .ecdaa { volatile.commitments.end(signer.scheme.count) }
             undoShutdown()
             return Reply { $0.raw(reply) }
         }

@@ -1,4 +1,5 @@
 // Part 3, 19: ephemeral elliptic-curve keys, and the anonymous signatures (ECDAA) that are made with them.
+import EnhancedAuthorization
 import SystemMap
 import TPMCrypto
 import TPMWire
@@ -31,27 +32,28 @@ extension VirtualTPM {
         guard key.publicArea.type == .ecc, case .ecc(_, _, let curve, _) = key.publicArea.parameters else { throw TPMRC.key.handle(1) }
         guard key.publicArea.isAnonymous, let nameAlgorithm = key.publicArea.nameAlgorithm else { throw TPMRC.scheme.handle(1) }
         guard s2.isEmpty == y2.isEmpty else { throw TPMRC.size.parameter(3) }
-        let p2 = s2.isEmpty ? nil : ECCPoint(x: residue(digest(nameAlgorithm, s2), curve), y: y2)
-        if let p2 {
+        let bases = CommitmentBases(p1: p1, s2: s2, y2: y2, nameAlgorithm, curve)
+        if let p2 = bases.p2 {
             guard isOnCurve(p2, curve) else { throw TPMRC.eccPoint.parameter(2) }
             guard !key.isPublicOnly else { throw TPMRC.key.handle(1) }
         }
-        let hasP1 = !(p1.x.isEmpty && p1.y.isEmpty)
-        guard !hasP1 || isOnCurve(p1, curve) else { throw TPMRC.eccPoint.parameter(1) }
+        guard bases.p1.map({ isOnCurve($0, curve) }) ?? true else { throw TPMRC.eccPoint.parameter(1) }
 
-        let commitment = volatile.commitments.next(curve, key.name)
-        let none = ECCPoint(x: [], y: [])
-        let (k, l): (ECCPoint, ECCPoint) = if let p2 {
-            (try key.anonymousKey().agree(p2) ?? none, commitment.agree(p2) ?? none)
-        } else {
-            (none, none)
-        }
-        let e = hasP1 ? commitment.agree(p1) ?? none : p2 == nil ? commitment.publicPoint : none
+        let points = try commitmentPoints(bases, curve, key)
         let counter = volatile.commitments.begin()
         return Reply {
-            for point in [k, l, e] { $0.sized16(point) }
+            $0.value(points)
             $0.u16(counter)
         }
+    }
+
+    private func commitmentPoints(_ bases: CommitmentBases, _ curve: ECCCurve, _ key: LoadedObject) throws(TPMRC) -> CommitmentPoints {
+        if let signer = key.gatedSigner {
+            let statement = Statement.commitment(series: volatile.commitments.series, count: volatile.commitments.count)
+            return try signer.use(statement, as: CommitmentPoints.self)
+        }
+        let k: ECCPoint? = if let p2 = bases.p2 { try key.anonymousKey().agree(p2) } else { nil }
+        return CommitmentPoints(bases, k: k, volatile.commitments.next(curve, key.name))
     }
 
     /// A signature with whatever the scheme needs. A commitment is used up by a signature that succeeds.
@@ -62,53 +64,19 @@ extension VirtualTPM {
         guard scheme.algorithm == .ecdaa, let hash = scheme.hash else {
             return try key.sign(digest: digest, scheme: scheme, for: statement)
         }
-        guard case .ecc(_, _, let curve, _) = key.publicArea.parameters,
-            let commitment = volatile.commitments.key(scheme.count, curve, key.name)
-        else { throw .value }
-        guard let (r, s) = try key.anonymousKey().signECDAA(digest: digest, hash: hash, commitment: commitment) else {
-            throw .noResult
+        let signature: Signature
+        if let signer = key.gatedSigner {
+            signature = try signer.use(statement, as: Signature.self)
+        } else {
+            guard case .ecc(_, _, let curve, _) = key.publicArea.parameters,
+                let commitment = volatile.commitments.key(scheme.count, curve, key.name)
+            else { throw .value }
+            guard let (r, s) = try key.anonymousKey().signECDAA(digest: digest, hash: hash, commitment: commitment) else {
+                throw .noResult
+            }
+            signature = .ecc(.ecdaa, hash, r: r, s: s)
         }
         volatile.commitments.end(scheme.count)
-        return .ecc(.ecdaa, hash, r: r, s: s)
-    }
-}
-
-/// The ephemeral keys that are under way (Part 1, C.2.2). None is kept: each follows from a nonce and its count.
-struct Commitments {
-    /// As many may be under way; an older one is lost.
-    private static let window: UInt64 = 128
-    private let nonce = Secret(randomBytes(VirtualTPM.contextHash.digestSize))
-    private var nextCount: UInt64 = 0
-    private var open: Set<UInt64> = []
-
-    /// The key of the counter that `begin` will give.
-    /// - Parameter name: of the key that commits itself; empty for an ephemeral key.
-    func next(_ curve: ECCCurve, _ name: [UInt8] = []) -> ECCKeyPair { key(of: nextCount, curve, name) }
-
-    /// - Returns: the lower bits of the new key's count.
-    mutating func begin() -> UInt16 {
-        let count = nextCount
-        nextCount &+= 1
-        open.insert(count)
-        open.remove(count &- Self.window)
-        return UInt16(truncatingIfNeeded: count)
-    }
-
-    /// nil for a counter that is not under way.
-    func key(_ counter: UInt16, _ curve: ECCCurve, _ name: [UInt8] = []) -> ECCKeyPair? {
-        count(counter).map { key(of: $0, curve, name) }
-    }
-
-    /// A counter is good for one use.
-    mutating func end(_ counter: UInt16) {
-        if let count = count(counter) { open.remove(count) }
-    }
-
-    private func count(_ counter: UInt16) -> UInt64? { open.first { UInt16(truncatingIfNeeded: $0) == counter } }
-
-    private func key(of count: UInt64, _ curve: ECCCurve, _ name: [UInt8]) -> ECCKeyPair {
-        ECCKeyPair(
-            curve: curve, seed: nonce.bytes, hash: VirtualTPM.contextHash, label: "EPHEMERAL",
-            context: count.wire + curve.wire + name)
+        return signature
     }
 }

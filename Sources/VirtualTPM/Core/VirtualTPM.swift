@@ -1,4 +1,5 @@
 // The guest's TPM: a command in, a response out. Everything it needs comes in as services.
+import EnhancedAuthorization
 import SystemMap
 import TPMCrypto
 import TPMWire

@@ -60,8 +60,12 @@ extension VirtualTPM {
         return try makeKey(template, sealing: SymmetricSecret(seed: try drawRandom(template.seedSize), data: key))
     }
 
-    /// An ECDAA key from the chip's randomness.
+    /// An ECDAA key from the chip's randomness; a restricted one is the policy checker's to make.
     private func makeAnonymousKey(_ template: PublicArea, _ curve: ECCCurve) throws(TPMRC) -> NewKey {
+        if template.isRestrictedAnonymous {
+            let made = try policy.createAnonymous(template)
+            return NewKey(publicArea: template.with(unique: .ecc(made.point)), twin: made.twin)
+        }
         // 64 bits more than the order, which has the size of the field.
         var bytes = try drawRandom(curve.fieldSize + 8)
         defer { wipe(&bytes) }

@@ -18,10 +18,7 @@ extension PublicArea {
         }
         switch parameters {
         case .rsa(_, _, let bits, _): guard chip.rsaBits.contains(bits) else { throw .value }
-        case .ecc(_, _, let curve, _):
-            guard chip.curves.contains(curve) else { throw .curve }
-            // What a restricted key signs, the proxy must not decide alone (D7), and ECDAA signatures are made in the proxy.
-            guard !isAnonymous || !attributes.contains(.restricted) else { throw .scheme }
+        case .ecc(_, _, let curve, _): guard chip.curves.contains(curve) else { throw .curve }
         case .keyedHash, .symcipher: break
         }
     }

@@ -69,8 +69,8 @@ extension LoadedObject {
         if case .twin(let twin) = backing, twin.isGated { GatedTwin(object: GatedObject(area: publicArea, twin: twin.blob), keeper: twin.keeper) } else { nil }
     }
 
-    /// The twin with which the policy checker signs. An ECDAA key, which may be gated but not restricted, it only unseals.
-    var gatedSigner: GatedTwin? { publicArea.isAnonymous ? nil : gatedTwin }
+    /// The twin with which the policy checker signs. An ECDAA key that is gated but not restricted it only unseals.
+    var gatedSigner: GatedTwin? { publicArea.isAnonymous && !publicArea.isRestrictedAnonymous ? nil : gatedTwin }
 
     /// As the policy checker is told of it
     var named: NamedObject {

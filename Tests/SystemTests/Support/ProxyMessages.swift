@@ -74,8 +74,11 @@ struct ProxyMessage {
             .init(.policy, GateCalls.Create.self, .init(area: area, data: [])),
             .init(.policy, GateCalls.Import.self, .init(
                 area: area, sensitive: SensitiveArea(type: .ecc, authValue: [], seedValue: [], sensitive: [1]))),
+            .init(.policy, GateCalls.CreateAnonymous.self, area),
             .init(.policy, GateCalls.Use.self, .init(
                 object: object, command: command, token: [1, 2], epoch: 1, statement: .certificate([1]))),
+            .init(.policy, GateCalls.Use.self, .init(
+                object: object, command: command, token: [], epoch: 1, statement: .commitment(series: 1, count: 2))),
             .init(.policy, GateCalls.RecoverSalt.self, .init(object: object, hash: .sha256, secret: [1])),
             .init(.policy, GateCalls.VerifyMAC.self, .init(object: object, digest: [1], mac: TaggedDigest(.sha256, digest(.sha256, [])))),
             .init(.policy, GateCalls.Activate.self, .init(key: object, credential: [1], secret: [2], object: named)),
