@@ -16,7 +16,7 @@ package struct WireWriter {
 
     @inline(__always)
     package mutating func integer<T: FixedWidthInteger & UnsignedInteger>(_ value: T) {
-        for byte in stride(from: T.bitWidth - 8, through: 0, by: -8) { bytes.append(UInt8(truncatingIfNeeded: value >> T(byte))) }
+        withUnsafeBytes(of: value.bigEndian) { bytes.append(contentsOf: $0) }
     }
 
     package mutating func u8(_ value: UInt8) { bytes.append(value) }
