@@ -14,6 +14,7 @@ struct Paratpmctl: ParsableCommand {
             sockets. Without either it is the system-wide instance.
             Exit status: 0, or a value of sysexits.h: \(GuestIdentity.ExitCode.allCases.map { "\($0.rawValue) \($0.meaning)" }.joined(separator: "; ")).
             """,
+        version: "\(Role.control.rawValue) \(paratpmVersion)",
         subcommands: [
             Run.self, Guest.self, Host.self, Policy.self, PCRCommand.self, LogCommand.self, Quote.self, Attest.self, Status.self,
             Doctor.self, SandboxCommand.self,

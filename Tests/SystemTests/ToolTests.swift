@@ -1,5 +1,6 @@
 // What paratpmctl says of a running broker: status, one guest, its vPCRs; and guests whose directories are gone.
 import Foundation
+import GuestIdentity
 import Testing
 import TPMWire
 
@@ -15,6 +16,11 @@ import TPMWire
     private func onlyGuest(_ broker: Broker) throws -> String {
         let list = try JSONSerialization.jsonObject(with: Data(try ctl(broker, "guest", "list", "--json").output.utf8)) as? [[String: String]]
         return try #require(list?.first?["name"])
+    }
+
+    @Test(arguments: ["paratpmctl", "paratpm-device", "paratpm-pcr", "paratpm-policy", "paratpm-guest"])
+    func aProgramSaysItsVersion(program: String) throws {
+        #expect(try run(Programs.path(program), ["--version"]) == (0, "\(program) \(paratpmVersion)\n"))
     }
 
     @Test func aRunningGuestIsShownWithItsProcessesItsVPCRsAndItsUseOfTheChip() throws {
