@@ -59,7 +59,8 @@ import Wire
                 }
             }
             func sign(_ title: String, _ scheme: Scheme, digest: [UInt8]? = nil, by key: TPMHandle) throws {
-                try r.step("Sign \(title)", .size, .sign, [key], passwords: [[]]) {
+                // The sizes of nonceK and s are chance: stock leaves out leading zeros. sigAlg and hash are before them.
+                try r.step("Sign \(title)", .part { Array($0.parameters.prefix(4)) }, .sign, [key], passwords: [[]]) {
                     $0.sized16(digest ?? message)
                     scheme.encode(to: &$0)
                     $0.value(Ticket.null(StructureTag.hashCheck))
@@ -96,7 +97,8 @@ import Wire
             try commit("by an RSA key", by: storage)
 
             try commit("for a quote", by: key)
-            try r.step("Quote", .size, .quote, [key], passwords: [[]]) {
+            // What the size of the TPMS_ATTEST is
+            try r.step("Quote", .part { Array($0.parameters.prefix(2)) }, .quote, [key], passwords: [[]]) {
                 $0.sized16([])
                 ecdaa(4).encode(to: &$0)
                 $0.list([PCRSelection(.sha256, pcrs: [0])])
