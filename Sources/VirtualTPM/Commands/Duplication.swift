@@ -12,7 +12,7 @@ extension VirtualTPM {
     /// TPM2_Duplicate (13.1)
     func duplicate(_ call: inout CommandCall) throws(TPMRC) -> Reply {
         let encryptionKeyIn = try call.parameters.bytes(max: Self.innerKeyMax)
-        let symmetric = try call.parameters.innerAlgorithm()
+        let symmetric = try call.parameters.symmetric(object: true, of: device.chip)
         try call.parameters.finish()
 
         let object = try object(call.handles[0])
@@ -72,7 +72,7 @@ extension VirtualTPM {
         do throws(TPMRC) { try publicArea.checkOffered(by: device.chip) } catch { throw error.parameter(2) }
         let duplicate = try call.parameters.bytes(max: Limits.privateMax)
         let inSymSeed = try call.parameters.bytes(max: PublicArea.rsaMax)
-        let symmetric = try call.parameters.innerAlgorithm()
+        let symmetric = try call.parameters.symmetric(object: true, of: device.chip)
         try call.parameters.finish()
 
         guard publicArea.attributes.isDisjoint(with: [.fixedTPM, .fixedParent]) else { throw TPMRC.attributes.parameter(2) }
@@ -135,13 +135,6 @@ extension VirtualTPM {
     ) throws(TPMRC) -> [UInt8] {
         guard let wrapper = OuterWrapper(protector: parent.publicArea, seed: seed, name: name) else { throw .key }
         return try wrapper.open(blob)
-    }
-}
-
-extension ParameterReader {
-    /// TPMT_SYM_DEF_OBJECT+ of an inner wrapper.
-    fileprivate mutating func innerAlgorithm() throws(TPMRC) -> SymmetricDefinition {
-        try read { (reader) throws(WireError) in try SymmetricDefinition(from: &reader, object: true) }
     }
 }
 

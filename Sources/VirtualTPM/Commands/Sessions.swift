@@ -11,7 +11,7 @@ extension VirtualTPM {
         let encryptedSalt = try call.parameters.bytes(max: PublicArea.rsaMax)
         let type = try call.parameters.next(UInt8.self)
         guard let kind = Session.Kind(rawValue: type) else { throw TPMRC.value.parameter(3) }
-        let symmetric = try call.parameters.read { (reader) throws(WireError) in try SymmetricDefinition(from: &reader, object: false) }
+        let symmetric = try call.parameters.symmetric(object: false, of: device.chip)
         let hash = try call.parameters.next(HashAlgorithm.self)
         try call.parameters.finish()
 

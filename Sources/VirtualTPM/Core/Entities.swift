@@ -6,22 +6,24 @@ import Wire
 
 extension VirtualTPM {
     /// Checks one handle of the handle area: its interface type (Part 2, 9), and that what it names is there.
-    func checkHandle(_ handle: TPMHandle, _ kind: HandleKind) throws(TPMRC) {
+    func checkHandle(_ handle: TPMHandle, _ kind: HandleKind, evicts: Bool = false) throws(TPMRC) {
         guard kind.allows(handle), isInRange(handle) else { throw .value }
         switch handle.kind {
         case .transient: guard volatile.transient[handle] != nil else { throw .referenceH0 }
         case .hmacSession, .policySession: try checkSession(handle)
-        case .persistent: try checkPersistent(handle)
+        case .persistent: try checkPersistent(handle, evicts: evicts)
         case .nvIndex: _ = try nvIndex(handle)
         case .permanent: guard volatile.hierarchies.isEnabled(handle) else { throw .hierarchy }
         default: break
         }
     }
 
-    /// The hierarchy that an object is kept for must be enabled, too, beside its own.
-    private func checkPersistent(_ handle: TPMHandle) throws(TPMRC) {
+    /// The hierarchy that an object is kept for must be enabled, too, beside its own. But the owner may evict an object of an endorsement
+    /// hierarchy that is disabled.
+    private func checkPersistent(_ handle: TPMHandle, evicts: Bool) throws(TPMRC) {
         let keeper = handle < .platformPersistentFirst ? TPMHandle.owner : .platform
-        guard let object = durable.persistent[handle], volatile.hierarchies.isEnabled(object.hierarchy), volatile.hierarchies.isEnabled(keeper)
+        guard let object = durable.persistent[handle], volatile.hierarchies.isEnabled(keeper),
+            volatile.hierarchies.isEnabled(object.hierarchy) || evicts && object.hierarchy == .endorsement
         else { throw .handle }
     }
 

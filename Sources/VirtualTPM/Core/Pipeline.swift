@@ -101,7 +101,7 @@ extension VirtualTPM {
         }
         for (i, slot) in row.handles.enumerated() {
             do throws(TPMRC) {
-                try checkHandle(handles[i], slot.kind)
+                try checkHandle(handles[i], slot.kind, evicts: row.code == .evictControl)
             } catch {
                 throw error == .referenceH0 ? TPMRC(rawValue: error.rawValue + UInt32(i)) : error.handle(i + 1)
             }

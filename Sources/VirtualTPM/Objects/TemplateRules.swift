@@ -3,6 +3,7 @@
 import SystemMap
 import TPMCrypto
 import TPMWire
+import Wire
 
 extension PublicArea {
     /// What the chip cannot make, a guest's TPM does not have: answered as a decoder answers an unknown value.
@@ -124,5 +125,17 @@ extension PublicArea {
         guard attributes.contains(.fixedParent), let parent else { return }
         guard nameAlgorithm == parent.nameAlgorithm else { throw .hash }
         guard parameters.symmetric == parent.parameters.symmetric else { throw .symmetric }
+    }
+}
+
+extension ParameterReader {
+    /// TPMT_SYM_DEF+, or of an object TPMT_SYM_DEF_OBJECT+.
+    /// - Throws: TPM_RC_VALUE for a size of keys that the chip has not.
+    mutating func symmetric(object: Bool, of chip: ChipDescription) throws(TPMRC) -> SymmetricDefinition {
+        let symmetric = try read { (reader) throws(WireError) in try SymmetricDefinition(from: &reader, object: object) }
+        if case .aes(let bits, _) = symmetric {
+            guard chip.aesBits.contains(bits) else { throw TPMRC.value.parameter(number) }
+        }
+        return symmetric
     }
 }

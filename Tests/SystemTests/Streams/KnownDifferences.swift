@@ -27,6 +27,9 @@ struct KnownDifference {
 
     static let all: [KnownDifference] = [
         KnownDifference(stock: .objectMemory, "A stock TPM holds three objects, and needs places for persistent ones that are used; a guest's holds 32."),
+        KnownDifference(
+            naming(0), ours: .badAuth.session(1), stock: .referenceH0,
+            "A stock TPM loads a persistent object into one of its places while a command uses it, so an object that the command makes gets the next handle."),
         KnownDifference(stock: .sessionMemory, "A stock TPM holds three loaded sessions; a guest's holds 64."),
         KnownDifference(ours: .authSize, "What is wrong with authorizationSize is TPM_RC_AUTHSIZE (Part 2, 6.6.3); a stock TPM says SIZE or INSUFFICIENT."),
         KnownDifference([.load], ours: TPMRC.integrity.parameter(1), "Rubbish is no TPM's own private area; in which of its parts that shows depends on their form."),
