@@ -263,6 +263,37 @@ extension Recorder {
         }
     }
 
+    /// With the endorsement hierarchy disabled its persistent objects are there for TPM2_EvictControl alone.
+    @Test func evictionFromADisabledHierarchy() throws {
+        try compareWithStock { r in
+            let kept = TPMHandle(rawValue: 0x8100_0002)
+            let made = try r.connection.primary(Template.eccStorage, under: .endorsement).handle
+            func evict(_ title: String, _ object: TPMHandle) throws {
+                try r.step(title, .code, .evictControl, [.owner, object], passwords: [[]]) { $0.value(kept) }
+            }
+            try evict("keep", made)
+            try r.step("disable", .code, .hierarchyControl, [.platform], passwords: [[]]) {
+                $0.value(TPMHandle.endorsement)
+                $0.u8(0)
+            }
+            try r.step("ReadPublic", .code, .readPublic, [kept])
+            try evict("evict", kept)
+            try evict("evict again", kept)
+        }
+    }
+
+    @Test(arguments: [UInt16(128), 192, 256]) func sizesOfAES(bits: UInt16) throws {
+        try compareWithStock { r in
+            try r.step("StartAuthSession", .code, .startAuthSession, [.null, .null]) {
+                $0.sized16([UInt8](repeating: 7, count: 16))
+                $0.sized16([])
+                $0.u8(0)
+                SymmetricDefinition.aes(keyBits: bits, mode: .cfb).encode(to: &$0)
+                $0.value(HashAlgorithm.sha256)
+            }
+        }
+    }
+
     @Test func lockoutClockAndManagement() throws {
         try compareWithStock { r in
             try r.step("parameters by the owner", .bytes, .dictionaryAttackParameters, [.owner], passwords: [[]]) { $0.u32(1); $0.u32(2); $0.u32(3) }
