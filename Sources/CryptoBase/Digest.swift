@@ -12,9 +12,7 @@ package func digest(_ hash: HashAlgorithm, _ parts: [UInt8]...) -> [UInt8] {
 
 /// HMAC(key, parts[0] || parts[1] || …) (Part 1, 11.4.3; RFC 2104)
 package func hmac(_ hash: HashAlgorithm, key: [UInt8], _ parts: [UInt8]...) -> [UInt8] {
-    var context = HMACContext(hash, key: key)
-    for part in parts { context.update(part) }
-    return context.finished()
+    HMACContext(hash, key: key).finished(with: parts)
 }
 
 /// A digest in progress. A value: a copy goes its own way.
@@ -196,6 +194,12 @@ package struct HMACContext: Sendable {
         return outer.finished()
     }
 
+    fileprivate func finished(with parts: [[UInt8]]) -> [UInt8] {
+        var context = self
+        for part in parts { context.update(part) }
+        return context.finished()
+    }
+
     /// The saved form: inner and outer digest, each behind its size. It is as secret as the key.
     package var saved: [UInt8] {
         var writer = WireWriter(capacity: 512)
@@ -234,9 +238,5 @@ package final class HMACKey: Sendable {
     package var context: HMACContext { keyed.pointee }
 
     /// HMAC(key, parts[0] || parts[1] || …)
-    package func mac(_ parts: [UInt8]...) -> [UInt8] {
-        var context = context
-        for part in parts { context.update(part) }
-        return context.finished()
-    }
+    package func mac(_ parts: [UInt8]...) -> [UInt8] { context.finished(with: parts) }
 }
