@@ -94,8 +94,9 @@ private final class AESKeySchedule {
     func apply(_ mode: AESMode, iv: inout [UInt8], _ data: [UInt8], encrypt: Bool) -> [UInt8] {
         let count = data.count
         var used: Int32 = 0
-        var output = [UInt8](repeating: 0, count: count)
-        guard count > 0 else { return output }
+        guard count > 0 else { return [] }
+        // All of it is written over.
+        var output = data
         switch mode {
         case .cfb: CRYPTO_cfb128_encrypt(data, &output, count, pointer, &iv, &used, encrypt ? 1 : 0, encryptBlock)
         case .ofb: CRYPTO_ofb128_encrypt(data, &output, count, pointer, &iv, &used, encryptBlock)

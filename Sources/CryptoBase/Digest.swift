@@ -67,13 +67,13 @@ package struct HashContext: Sendable {
     /// The digest of everything so far; the context itself can go on.
     package func finished() -> [UInt8] {
         // SAFETY: a final call writes exactly the digest of the context's hash; SHA512_Final knows SHA-384 by md_len.
-        var result = [UInt8](repeating: 0, count: hash.digestSize)
-        switch state {
-        case .sha1(var context): SHA1_Final(&result, &context)
-        case .sha256(var context): SHA256_Final(&result, &context)
-        case .sha512(var context): SHA512_Final(&result, &context)
+        withTemporaryBytes(hash.digestSize) { result in
+            switch state {
+            case .sha1(var context): SHA1_Final(result, &context)
+            case .sha256(var context): SHA256_Final(result, &context)
+            case .sha512(var context): SHA512_Final(result, &context)
+            }
         }
-        return result
     }
 }
 
@@ -194,7 +194,7 @@ package struct HMACContext: Sendable {
         return outer.finished()
     }
 
-    fileprivate func finished(with parts: [[UInt8]]) -> [UInt8] {
+    func finished(with parts: [[UInt8]]) -> [UInt8] {
         var context = self
         for part in parts { context.update(part) }
         return context.finished()

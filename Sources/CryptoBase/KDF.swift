@@ -17,13 +17,14 @@ package func kdfa(
 package func kdfa(
     _ keyed: HMACContext, label: String, contextU: [UInt8] = [], contextV: [UInt8] = [], bits: Int
 ) -> [UInt8] {
-    let fixed = Array(label.utf8) + [0] + contextU + contextV + UInt32(bits).bigEndianBytes
-    return expand(bits: bits) { counter in
-        var context = keyed
-        context.update(counter.bigEndianBytes)
-        context.update(fixed)
-        return context.finished()
-    }
+    var fixed: [UInt8] = []
+    fixed.reserveCapacity(label.utf8.count + 1 + contextU.count + contextV.count + 4)
+    fixed += label.utf8
+    fixed.append(0)
+    fixed += contextU
+    fixed += contextV
+    fixed += UInt32(bits).bigEndianBytes
+    return expand(bits: bits) { counter in keyed.finished(with: [counter.bigEndianBytes, fixed]) }
 }
 
 /// KDFe (Part 1, 11.4.10.3): SP 800-56A with a hash.

@@ -66,19 +66,19 @@ extension Chip {
         for selection in selections {
             var left = selection.pcrs
             while !left.isEmpty {
-                let asked = PCRSelection(selection.hash, pcrs: left)
+                let asked = PCRSelection(selection.hash, left)
                 let (read, digests) = try readSomePCRs(asked)
                 guard !read.isEmpty, read.count == digests.count, left.starts(with: read),
                     digests.allSatisfy({ $0.count == selection.hash.digestSize })
-                else { throw .refused("the chip has not all of the PCRs \(left) in its bank \(selection.hash)") }
+                else { throw .refused("the chip has not all of the PCRs \(Array(left)) in its bank \(selection.hash)") }
                 values += digests.joined()
-                left.removeFirst(read.count)
+                left = left.subtracting(read)
             }
         }
         return values
     }
 
-    private func readSomePCRs(_ selection: PCRSelection) throws(ChipError) -> (pcrs: [Int], digests: [[UInt8]]) {
+    private func readSomePCRs(_ selection: PCRSelection) throws(ChipError) -> (pcrs: PCRSet, digests: [[UInt8]]) {
         let listed = WireWriter.bytes { $0.list([selection]) }
         return try run(ChipCommand(code: .pcrRead, parameters: listed)).decode { (reader) throws(WireError) in
             _ = try reader.u32()  // pcrUpdateCounter
@@ -87,7 +87,7 @@ extension Chip {
             guard count <= 8 else { throw .oversized }
             var digests: [[UInt8]] = []
             for _ in 0..<count { digests.append(try reader.sized16(max: HashAlgorithm.largestDigest)) }
-            return (read.first { $0.hash == selection.hash }?.pcrs ?? [], digests)
+            return (read.first { $0.hash == selection.hash }?.pcrs ?? PCRSet([]), digests)
         }
     }
 

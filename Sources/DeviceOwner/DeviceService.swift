@@ -77,7 +77,7 @@ package final class DeviceService {
     }
 
     /// A guest's request, on its account.
-    private func charged(_ connection: Connection, _ request: () -> Outcome<Connection>) -> Outcome<Connection> {
+    private func charged(_ connection: Connection, _ request: () -> Outcome) -> Outcome {
         guard let guest = connection.guest else { return request() }
         return device.charge(guest.id, request)
     }

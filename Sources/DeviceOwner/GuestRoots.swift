@@ -1,5 +1,6 @@
 // Each guest's root key and sealed secret: made once, kept as wrapped blobs in a file of the guest's own.
 import ChipClient
+import CryptoBase
 import GuestIdentity
 import SystemMap
 import TPMCrypto
@@ -10,20 +11,24 @@ import Wire
 struct WrappedObject: WireCodable, Equatable {
     let area: PublicArea
     let wrapped: [UInt8]
+    /// Computed once: every use of the object asks for them.
+    let name: [UInt8]
+    private let digest: [UInt8]
 
     init(area: PublicArea, wrapped: [UInt8]) {
         self.area = area
         self.wrapped = wrapped
+        name = area.name
+        digest = CryptoBase.digest(.sha256, area.wire, wrapped)
     }
     init(from reader: inout WireReader) throws(WireError) {
-        area = try reader.value(Sized<PublicArea>.self).value
-        wrapped = try reader.sized16(max: TwinBlob.privateMax)
+        self.init(area: try reader.value(Sized<PublicArea>.self).value, wrapped: try reader.sized16(max: TwinBlob.privateMax))
     }
     func encode(to writer: inout WireWriter) {
         writer.sized16(area)
         writer.sized16(wrapped)
     }
-    func key(_ guest: GuestID) -> ObjectKey { ObjectKey(guest, area, wrapped) }
+    func key(_ guest: GuestID) -> ObjectKey { ObjectKey(guest: guest, digest: digest) }
 }
 
 /// File: u8 version, the root key's TPM2B_PUBLIC and TPM2B_PRIVATE, the sealed secret's.
@@ -103,7 +108,7 @@ final class GuestRoots {
             try cache.reserve(1)
             return try chip.load(object.area, object.wrapped, under: parent)
         }
-        return Entity(handle, name: object.area.name)
+        return Entity(handle, name: object.name)
     }
 
     /// Unseals the guest's secret.

@@ -8,12 +8,8 @@ import Wire
 /// Which object of which guest. Wrapped private part included: who cannot show it does not get the loaded object.
 struct ObjectKey: Hashable {
     let guest: GuestID
-    let identity: [UInt8]
-
-    init(_ guest: GuestID, _ area: PublicArea, _ wrapped: [UInt8]) {
-        self.guest = guest
-        identity = digest(.sha256, area.wire, wrapped)
-    }
+    /// Of the public area and the wrapped private part.
+    let digest: [UInt8]
 }
 
 struct CacheStatistics {

@@ -26,8 +26,11 @@ package struct GivenTicket: Sendable {
 
 /// When a step is taken
 struct Moment {
-    let nonceTPM: [UInt8]
+    let nonces: SessionNonces
+    let rolls: UInt64
     let time: GuestTime
+
+    var nonceTPM: [UInt8] { nonces[rolls] }
 }
 
 extension PolicyState {
@@ -48,7 +51,7 @@ extension PolicyState {
     package mutating func apply(
         _ step: PolicyStep, at time: GuestTime, rolls: UInt64, mint: TicketMint, pcrs: PCRReading? = nil
     ) throws(TPMRC) -> GivenTicket? {
-        let moment = Moment(nonceTPM: nonces[rolls], time: time)
+        let moment = Moment(nonces: nonces, rolls: rolls, time: time)
         switch step {
         case .restart: restart()
         case .pcr(let expected, let selection): try policyPCR(expected, selection, pcrs)

@@ -13,10 +13,9 @@ package struct UncountedPCRs: WireCodable, Sendable, Equatable {
 
     /// What a session has to watch when a PolicyPCR selects more.
     static func watched(_ former: UncountedPCRs?, and selected: [PCRSelection]) -> [PCRSelection] {
-        HashAlgorithm.allCases.compactMap { bank in
-            let pcrs = ((former?.selection ?? []) + selected).filter { $0.hash == bank }.flatMap(\.pcrs)
-            let uncounted = pcrs.filter { !PCRAttributes.of($0).isCounted }
-            return uncounted.isEmpty ? nil : PCRSelection(bank, pcrs: uncounted)
+        PCRSelection.merged((former?.selection ?? []) + selected).compactMap { bank in
+            let uncounted = bank.pcrs.intersection(PCRAttributes.uncounted)
+            return uncounted.isEmpty ? nil : PCRSelection(bank.hash, uncounted)
         }
     }
 
@@ -26,7 +25,7 @@ package struct UncountedPCRs: WireCodable, Sendable, Equatable {
         self.selection = selection
         let places = selection.flatMap { bank in bank.pcrs.map { (bank: bank.hash, pcr: $0) } }
         let known = zip(places, values).filter { place, _ in
-            former?.selection.contains { $0.hash == place.bank && $0.contains(place.pcr) } ?? false
+            former?.selection.contains { $0.hash == place.bank && $0.pcrs.contains(place.pcr) } ?? false
         }
         digest = former?.holds(known.map(\.1)) ?? true ? Self.digest(values) : []
     }

@@ -184,7 +184,7 @@ package struct Daemon: Sendable {
         return socket
     }
 
-    private func listen<State>(_ service: Service<State>, on listener: Descriptor) throws(Failure) -> Server<ServiceConnection<State>> {
+    private func listen<State>(_ service: Service<State>, on listener: Descriptor) throws(Failure) -> Server {
         guard (try? IPC.listen(on: listener)) != nil else { throw .system(.cannotCreate, "listen at", self.service.rawValue) }
         return Server(
             listener: listener, routes: service.routes, limits: service.limits, turns: service.turns, welcome: service.welcome,

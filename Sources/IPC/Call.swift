@@ -2,97 +2,97 @@
 import Wire
 
 /// Who may be at the other end of a connection. A connection's rights are a set of these.
-package struct Caller: OptionSet, Hashable, Sendable {
-    package let rawValue: UInt8
-    package init(rawValue: UInt8) { self.rawValue = rawValue }
+public struct Caller: OptionSet, Hashable, Sendable {
+    public let rawValue: UInt8
+    public init(rawValue: UInt8) { self.rawValue = rawValue }
     /// Nobody in particular yet: may only introduce itself.
-    package static let stranger = Self(rawValue: 1 << 0)
+    public static let stranger = Self(rawValue: 1 << 0)
     /// A guest's door, which proved the guest's identity.
-    package static let door = Self(rawValue: 1 << 1)
+    public static let door = Self(rawValue: 1 << 1)
     /// A guest's proxy, on a channel that the service made for it.
-    package static let proxy = Self(rawValue: 1 << 2)
+    public static let proxy = Self(rawValue: 1 << 2)
     /// The policy checker.
-    package static let policy = Self(rawValue: 1 << 3)
+    public static let policy = Self(rawValue: 1 << 3)
     /// root, or the service's own user.
-    package static let admin = Self(rawValue: 1 << 4)
+    public static let admin = Self(rawValue: 1 << 4)
 }
 
 /// One call of one interface.
-package protocol Call {
+public protocol Call {
     associatedtype Request: WireCodable
     associatedtype Reply: WireCodable
     static var number: UInt16 { get }
     static var callers: Caller { get }
     /// Whether a caller that lost the connection may simply ask again.
     static var repeatable: Bool { get }
+    /// Nobody waits for its reply, and it has none (but for what does not decode, or may not be asked).
+    static var isSilent: Bool { get }
     /// A change that shall happen once, however often it is asked for: the request carries the caller's number for it, and the
     /// service answers a number that it knows as before. 0: this caller does not ask again.
     static var isNumbered: Bool { get }
-    /// Nobody waits for its reply, and it has none (but for what does not decode). Who must know makes the same change, under the same number, by a call that has one.
-    static var isPosted: Bool { get }
 }
 
 extension Call {
-    package static var repeatable: Bool { isNumbered }
-    package static var isNumbered: Bool { false }
-    package static var isPosted: Bool { false }
+    public static var repeatable: Bool { isNumbered }
+    public static var isSilent: Bool { false }
+    public static var isNumbered: Bool { false }
 }
 
 /// No fields.
-package struct Nothing: WireCodable, Sendable, Equatable {
-    package init() {}
-    package init(from reader: inout WireReader) throws(WireError) {}
-    package func encode(to writer: inout WireWriter) {}
+public struct Nothing: WireCodable, Sendable, Equatable {
+    public init() {}
+    public init(from reader: inout WireReader) throws(WireError) {}
+    public func encode(to writer: inout WireWriter) {}
 }
 
 /// Bytes behind a 32-bit length, bounded by the frame.
-package struct Blob: WireCodable, Sendable, Equatable {
-    package var bytes: [UInt8]
-    package init(_ bytes: [UInt8]) { self.bytes = bytes }
-    package init(from reader: inout WireReader) throws(WireError) { bytes = try reader.sized32(max: Frame.largest) }
-    package func encode(to writer: inout WireWriter) { writer.sized32(bytes) }
+public struct Blob: WireCodable, Sendable, Equatable {
+    public var bytes: [UInt8]
+    public init(_ bytes: [UInt8]) { self.bytes = bytes }
+    public init(from reader: inout WireReader) throws(WireError) { bytes = try reader.sized32(max: Frame.largest) }
+    public func encode(to writer: inout WireWriter) { writer.sized32(bytes) }
 }
 
 /// The status of a reply: 0, a TPM response code as the chip or the service gave it, or one of these.
-package struct CallStatus: RawRepresentable, Hashable, Sendable, Error {
-    package let rawValue: UInt32
-    package init(rawValue: UInt32) { self.rawValue = rawValue }
+public struct CallStatus: RawRepresentable, Hashable, Sendable, Error {
+    public let rawValue: UInt32
+    public init(rawValue: UInt32) { self.rawValue = rawValue }
     private init(_ rawValue: UInt32) { self.rawValue = rawValue }
-    package static let ok = Self(0)
+    public static let ok = Self(0)
     /// The request does not decode.
-    package static let malformed = Self(0x8000_0001)
+    public static let malformed = Self(0x8000_0001)
     /// This caller may not make this call.
-    package static let notPermitted = Self(0x8000_0002)
+    public static let notPermitted = Self(0x8000_0002)
     /// No call has this number.
-    package static let unknownCall = Self(0x8000_0003)
+    public static let unknownCall = Self(0x8000_0003)
     /// The handle is not in this connection's table.
-    package static let unknownHandle = Self(0x8000_0004)
+    public static let unknownHandle = Self(0x8000_0004)
     /// A quota of this connection or this guest is used up.
-    package static let quota = Self(0x8000_0005)
+    public static let quota = Self(0x8000_0005)
     /// No such guest, or a wrong proof of identity (which of them is not said).
-    package static let identityRefused = Self(0x8000_0006)
+    public static let identityRefused = Self(0x8000_0006)
     /// What the call needs is not there now; ask again later.
-    package static let unavailable = Self(0x8000_0007)
+    public static let unavailable = Self(0x8000_0007)
     /// The service could not do it; its log says why.
-    package static let failed = Self(0x8000_0008)
+    public static let failed = Self(0x8000_0008)
     /// The chip does not know the session that a call relies on; start another and ask again.
-    package static let sessionLost = Self(0x8000_0009)
+    public static let sessionLost = Self(0x8000_0009)
 
     /// TPM_RC_CANCELED: the caller took the request back before it was begun.
-    package static let withdrawn = Self(0x909)
+    public static let withdrawn = Self(0x909)
 
     /// Whether the status is a TPM response code.
-    package var isTPM: Bool { rawValue != 0 && rawValue < 0x1000 }
+    public var isTPM: Bool { rawValue != 0 && rawValue < 0x1000 }
 }
 
 /// One message on a SOCK_SEQPACKET socket: a number and a body.
 /// Request: u16 call number, u64 number of the change (of numbered calls), body. Reply: u32 status, body.
-package enum Frame {
+public enum Frame {
     /// The largest message, in bytes.
-    package static let largest = 16 * 1024
+    public static let largest = 16 * 1024
 }
 
-package enum IPCError: Error, Equatable {
+public enum IPCError: Error, Equatable {
     /// The other side is gone; for repeatable calls, connect and ask again.
     case disconnected
     /// The reply does not decode: the peers are of different versions, or the peer is hostile.

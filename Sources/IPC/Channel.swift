@@ -3,16 +3,16 @@ import CSystem
 import Glibc
 import Wire
 
-package final class Channel {
-    package let descriptor: Descriptor
+public final class Channel {
+    public let descriptor: Descriptor
     /// What is done while the answer to a call is awaited; it returns when that is there.
-    package var awaiting: ((Channel) -> Void)?
+    public var awaiting: ((Channel) -> Void)?
 
-    package init(_ descriptor: Descriptor) { self.descriptor = descriptor }
+    public init(_ descriptor: Descriptor) { self.descriptor = descriptor }
 
     /// Connects to a service's socket.
     /// - Parameter timeout: seconds that a call waits for its reply; nil waits for ever.
-    package static func connect(_ path: String, timeout: Int? = nil) throws(IPCError) -> Channel {
+    public static func connect(_ path: String, timeout: Int? = nil) throws(IPCError) -> Channel {
         let raw = socket(AF_UNIX, Int32(SOCK_SEQPACKET.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
         guard raw >= 0 else { throw .system(errno) }
         let channel = Channel(Descriptor(owning: raw))
@@ -26,7 +26,7 @@ package final class Channel {
     }
 
     /// Sends one message whole.
-    package func send(_ bytes: [UInt8], descriptors: [Descriptor] = []) throws(IPCError) {
+    public func send(_ bytes: [UInt8], descriptors: [Descriptor] = []) throws(IPCError) {
         precondition(bytes.count <= Frame.largest && descriptors.count <= Int(CSYSTEM_MAX_FDS))
         let raws = descriptors.map(\.raw)
         let sent = csystem_send(descriptor.raw, bytes, bytes.count, raws, Int32(raws.count), 0)
@@ -38,16 +38,19 @@ package final class Channel {
     }
 
     /// Receives one message whole. An empty message is the end of the connection.
-    package func receive(flags: Int32 = 0) throws(IPCError) -> (bytes: [UInt8], descriptors: [Descriptor]) {
-        var raws = [Int32](repeating: -1, count: Int(CSYSTEM_MAX_FDS))
-        var count: Int32 = 0
+    public func receive(flags: Int32 = 0) throws(IPCError) -> (bytes: [UInt8], descriptors: [Descriptor]) {
+        var descriptors: [Descriptor] = []
         var problem: Int32 = 0
         let message = withUnsafeTemporaryAllocation(byteCount: Frame.largest, alignment: 16) { buffer -> [UInt8] in
-            let received = csystem_receive(descriptor.raw, buffer.baseAddress, buffer.count, &raws, &count, flags)
-            if received < 0 { problem = errno }
-            let filled = UnsafeMutableRawBufferPointer(rebasing: buffer[..<max(0, received)])
-            defer { filled.initializeMemory(as: UInt8.self, repeating: 0) }  // replies may hold secrets
-            return Array(filled)
+            withUnsafeTemporaryAllocation(of: Int32.self, capacity: Int(CSYSTEM_MAX_FDS)) { raws in
+                var count: Int32 = 0
+                let received = csystem_receive(descriptor.raw, buffer.baseAddress, buffer.count, raws.baseAddress, &count, flags)
+                if received < 0 { problem = errno }
+                for raw in raws[..<Int(count)] { descriptors.append(Descriptor(owning: raw)) }
+                let filled = UnsafeMutableRawBufferPointer(rebasing: buffer[..<max(0, received)])
+                defer { filled.initializeMemory(as: UInt8.self, repeating: 0) }  // replies may hold secrets
+                return Array(buffer[..<filled.count])
+            }
         }
         switch problem {
         case 0: break
@@ -56,18 +59,17 @@ package final class Channel {
         case EMSGSIZE: throw .malformed
         default: throw .system(problem)
         }
-        let descriptors = raws.prefix(Int(count)).map { Descriptor(owning: $0) }
         guard !message.isEmpty else { throw .disconnected }
         return (message, descriptors)
     }
 
     /// - Parameter change: the number of a numbered call.
-    package func call<C: Call>(_ call: C.Type, _ request: C.Request, change: UInt64 = 0) throws(IPCError) -> C.Reply {
+    @inlinable public func call<C: Call>(_ call: C.Type, _ request: C.Request, change: UInt64 = 0) throws(IPCError) -> C.Reply {
         try exchange(call, request, change: change).reply
     }
 
     /// A call whose reply brings descriptors, or whose request takes some.
-    package func exchange<C: Call>(
+    @inlinable public func exchange<C: Call>(
         _: C.Type, _ request: C.Request, change: UInt64 = 0, descriptors: [Descriptor] = []
     ) throws(IPCError) -> (reply: C.Reply, descriptors: [Descriptor]) {
         try send(Self.message(C.self, request, change), descriptors: descriptors)
@@ -88,11 +90,12 @@ package final class Channel {
     }
 
     /// A call without a reply.
-    package func post<C: Call>(_ call: C.Type, _ request: C.Request, change: UInt64) throws(IPCError) {
-        try send(Self.message(call, request, change))
+    @inlinable public func tell<C: Call>(_ call: C.Type, _ request: C.Request) throws(IPCError) {
+        precondition(C.isSilent)
+        try send(Self.message(call, request, 0))
     }
 
-    private static func message<C: Call>(_: C.Type, _ request: C.Request, _ change: UInt64) -> [UInt8] {
+    @inlinable static func message<C: Call>(_: C.Type, _ request: C.Request, _ change: UInt64) -> [UInt8] {
         var writer = WireWriter()
         writer.u16(C.number)
         if C.isNumbered { writer.u64(change) }

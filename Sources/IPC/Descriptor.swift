@@ -3,13 +3,13 @@ import CSystem
 import Glibc
 
 /// Closes its descriptor when the last reference goes.
-package final class Descriptor: Sendable {
-    package let raw: Int32
-    package init(owning raw: Int32) { self.raw = raw }
+public final class Descriptor: Sendable {
+    public let raw: Int32
+    public init(owning raw: Int32) { self.raw = raw }
     deinit { close(raw) }
 
     /// A connected pair of SOCK_SEQPACKET sockets, close-on-exec.
-    package static func pair() throws(IPCError) -> (Descriptor, Descriptor) {
+    public static func pair() throws(IPCError) -> (Descriptor, Descriptor) {
         var ends: [Int32] = [-1, -1]
         let type = Int32(SOCK_SEQPACKET.rawValue) | Int32(SOCK_CLOEXEC.rawValue)
         guard socketpair(AF_UNIX, type, 0, &ends) == 0 else { throw .system(errno) }

@@ -4,27 +4,27 @@ import Glibc
 import Wire
 
 /// What a service keeps for one connection.
-package protocol Connection: AnyObject {
+public protocol Connection: AnyObject {
     /// What this connection may call, as of now.
     var rights: Caller { get }
 }
 
 /// The answer to one request.
-package struct Outcome<C: Connection> {
-    package var status: CallStatus = .ok
-    package var body: [UInt8] = []
+public struct Outcome {
+    public var status: CallStatus = .ok
+    public var body: [UInt8] = []
     /// Descriptors that travel with the reply.
-    package var descriptors: [Descriptor] = []
+    public var descriptors: [Descriptor] = []
     /// A new connection that the server shall serve from now on (the service's end of a channel it made).
-    package var adopted: (Descriptor, C)?
+    public var adopted: (Descriptor, any Connection)?
     /// Nobody waits for a reply.
-    package var isSilent = false
+    public var isSilent = false
 
-    package init(_ status: CallStatus = .ok, body: [UInt8] = []) {
+    @inlinable public init(_ status: CallStatus = .ok, body: [UInt8] = []) {
         self.status = status
         self.body = body
     }
-    package init(_ reply: some WireCodable, descriptors: [Descriptor] = [], adopted: (Descriptor, C)? = nil) {
+    @inlinable public init(_ reply: some WireCodable, descriptors: [Descriptor] = [], adopted: (Descriptor, any Connection)? = nil) {
         body = reply.wire
         self.descriptors = descriptors
         self.adopted = adopted
@@ -32,26 +32,34 @@ package struct Outcome<C: Connection> {
 }
 
 /// One call that a service answers.
-package struct Route<C: Connection> {
-    let number: UInt16
-    let callers: Caller
-    let run: (_ body: [UInt8], _ connection: C) -> Outcome<C>
+///
+/// Public and inlinable, with all that it is made of: only so does the compiler make of each call's closure code for that call's types.
+public struct Route<C> {
+    @usableFromInline let number: UInt16
+    @usableFromInline let callers: Caller
+    @usableFromInline let run: (_ body: [UInt8], _ connection: C) -> Outcome
+
+    @inlinable init(number: UInt16, callers: Caller, run: @escaping (_ body: [UInt8], _ connection: C) -> Outcome) {
+        self.number = number
+        self.callers = callers
+        self.run = run
+    }
 
     /// The same call, with something before and after it.
-    package func around(_ body: @escaping (C, () -> Outcome<C>) -> Outcome<C>) -> Route {
+    @inlinable public func around(_ body: @escaping (C, () -> Outcome) -> Outcome) -> Route {
         Route(number: number, callers: callers) { bytes, connection in body(connection) { run(bytes, connection) } }
     }
 
     /// A call that answers with a reply or a status.
-    package static func on<K: Call>(_: K.Type, _ body: @escaping (K.Request, C) throws(CallStatus) -> K.Reply) -> Route {
+    @inlinable public static func on<K: Call>(_: K.Type, _ body: @escaping (K.Request, C) throws(CallStatus) -> K.Reply) -> Route {
         full(K.self) { (request, connection) throws(CallStatus) in Outcome(try body(request, connection)) }
     }
 
     /// A numbered call: `body` gets the number too.
-    package static func numbered<K: Call>(
+    @inlinable public static func numbered<K: Call>(
         _: K.Type, _ body: @escaping (K.Request, _ change: UInt64, C) throws(CallStatus) -> K.Reply
     ) -> Route {
-        precondition(K.isNumbered && !K.isPosted)
+        precondition(K.isNumbered && !K.isSilent)
         return Route(number: K.number, callers: K.callers) { bytes, connection in
             var reader = WireReader(bytes)
             guard let change = try? reader.u64(), let request = try? reader.value(K.Request.self), reader.isAtEnd else {
@@ -61,26 +69,23 @@ package struct Route<C: Connection> {
         }
     }
 
-    /// A numbered call that has no answer.
-    package static func posted<K: Call>(_: K.Type, _ body: @escaping (K.Request, _ change: UInt64, C) -> Void) -> Route where K.Reply == Nothing {
-        precondition(K.isNumbered && K.isPosted)
+    /// A call that has no answer.
+    @inlinable public static func silent<K: Call>(_: K.Type, _ body: @escaping (K.Request, C) -> Void) -> Route where K.Reply == Nothing {
+        precondition(K.isSilent && !K.isNumbered)
         return Route(number: K.number, callers: K.callers) { bytes, connection in
-            var reader = WireReader(bytes)
-            guard let change = try? reader.u64(), let request = try? reader.value(K.Request.self), reader.isAtEnd else {
-                return Outcome(.malformed)
-            }
-            body(request, change, connection)
-            var outcome = Outcome<C>()
+            guard let request = try? K.Request(wire: bytes) else { return Outcome(.malformed) }
+            body(request, connection)
+            var outcome = Outcome()
             outcome.isSilent = true
             return outcome
         }
     }
 
     /// A call whose answer brings descriptors or a new connection.
-    package static func full<K: Call>(
-        _: K.Type, _ body: @escaping (K.Request, C) throws(CallStatus) -> Outcome<C>
+    @inlinable public static func full<K: Call>(
+        _: K.Type, _ body: @escaping (K.Request, C) throws(CallStatus) -> Outcome
     ) -> Route {
-        precondition(!K.isNumbered)
+        precondition(!K.isNumbered && !K.isSilent)
         return Route(number: K.number, callers: K.callers) { bytes, connection in
             guard let request = try? K.Request(wire: bytes) else { return Outcome(.malformed) }
             do throws(CallStatus) { return try body(request, connection) } catch { return Outcome(error) }
@@ -94,24 +99,24 @@ package struct ServerLimits: Sendable {
     package init() {}
 }
 
-package final class Server<C: Connection> {
+package final class Server {
     private final class Client {
         let channel: Channel
-        let connection: C
+        let connection: any Connection
         /// What waits for its turn.
         var request: [UInt8]?
-        init(_ channel: Channel, _ connection: C) {
+        init(_ channel: Channel, _ connection: any Connection) {
             self.channel = channel
             self.connection = connection
         }
     }
     private let listener: Descriptor
-    private let routes: [UInt16: Route<C>]
+    private let routes: [UInt16: Route<any Connection>]
     private let limits: ServerLimits
-    private let welcome: (Peer) -> C?
-    private let farewell: (C) -> Void
+    private let welcome: (Peer) -> (any Connection)?
+    private let farewell: (any Connection) -> Void
     /// nil: whoever comes is answered at once.
-    private let turns: Turns<C>?
+    private let turns: Turns<any Connection>?
     /// Clients with a request that waits, the longest waiting first; and the milliseconds until it may be someone's turn.
     private var queue: [Client] = []
     private var pause: Int32 = 0
@@ -124,17 +129,17 @@ package final class Server<C: Connection> {
     ///   - turns: the order of what takes long.
     ///   - welcome: makes the state of a new connection; nil refuses it.
     ///   - farewell: the connection is gone; release what it held.
-    package init(
+    package init<C: Connection>(
         listener: Descriptor, routes: [Route<C>], limits: ServerLimits = ServerLimits(),
         turns: Turns<C>? = nil, welcome: @escaping (Peer) -> C?, farewell: @escaping (C) -> Void
     ) {
         self.listener = listener
         ready = ReadySet()
-        self.routes = Dictionary(uniqueKeysWithValues: routes.map { ($0.number, $0) })
+        self.routes = Dictionary(uniqueKeysWithValues: routes.map { ($0.number, $0.erased) })
         self.limits = limits
-        self.turns = turns
+        self.turns = turns?.erased
         self.welcome = welcome
-        self.farewell = farewell
+        self.farewell = { farewell(own($0)) }
         precondition(ready.add(listener.raw), "a first descriptor to wait for")
     }
 
@@ -145,7 +150,7 @@ package final class Server<C: Connection> {
     }
 
     /// Adds a connection that exists already.
-    package func adopt(_ descriptor: Descriptor, _ connection: C) {
+    package func adopt(_ descriptor: Descriptor, _ connection: any Connection) {
         guard ready.add(descriptor.raw) else { return farewell(connection) }
         clients[descriptor.raw] = Client(Channel(descriptor), connection)
     }
@@ -229,7 +234,7 @@ package final class Server<C: Connection> {
 
     private func reply(to bytes: [UInt8], _ client: Client) -> Bool { send(answer(bytes, client.connection), client) }
 
-    private func send(_ outcome: Outcome<C>, _ client: Client) -> Bool {
+    private func send(_ outcome: Outcome, _ client: Client) -> Bool {
         if outcome.isSilent { return true }
         var writer = WireWriter(capacity: outcome.body.count + 4)
         writer.u32(outcome.status.rawValue)
@@ -246,7 +251,7 @@ package final class Server<C: Connection> {
         return true
     }
 
-    private func answer(_ bytes: [UInt8], _ connection: C) -> Outcome<C> {
+    private func answer(_ bytes: [UInt8], _ connection: any Connection) -> Outcome {
         guard let number = number(of: bytes) else { return Outcome(.malformed) }
         guard let route = routes[number] else { return Outcome(.unknownCall) }
         guard !route.callers.isDisjoint(with: connection.rights) else { return Outcome(.notPermitted) }

@@ -12,7 +12,7 @@ package struct GateKeys: Sendable {
     let secret: Secret
     let boot: [UInt8]
     /// MAC key of tokens
-    package let token: Secret
+    package let token: HMACKey
     /// MAC key of digests under way
     let hash: Secret
 
@@ -29,7 +29,9 @@ package struct GateKeys: Sendable {
             }
             return Secret(key)
         }
-        token = key("TOKEN", boot)
+        var tokenKey = key("TOKEN", boot).bytes
+        token = HMACKey(PolicyToken.hash, tokenKey)
+        wipe(&tokenKey)
         hash = key("HASH")
     }
 

@@ -94,7 +94,7 @@ extension Gatekeeper {
     /// Which PCRs a guest's TPM has allocated, it says itself: a quote may have fewer than the command names, and says which.
     private static func isPart(_ present: [PCRSelection], of asked: [PCRSelection]) -> Bool {
         present.count == asked.count && zip(present, asked).allSatisfy {
-            $0.hash == $1.hash && Set($0.pcrs).isSubset(of: $1.pcrs)
+            $0.hash == $1.hash && $0.pcrs.isSubset(of: $1.pcrs)
         }
     }
 

@@ -15,15 +15,23 @@ package final class VPCRReader: VPCRSource {
     /// The selected values, in the order of the selections, ascending within each.
     /// - Throws: what paratpm-pcr refused with, or `unavailable` when it is not there.
     package func read(_ guest: GuestID, _ selections: [PCRSelection]) throws(CallStatus) -> PCRReading {
-        let merged = Self.merged(selections)
+        // A guest may select a bank several times; the question names each once.
+        let merged = PCRSelection.merged(selections)
         let reply = try ask(.init(guest: guest.bytes, selection: merged))
-        let asked = merged.flatMap { selection in selection.pcrs.map { (selection.hash, $0) } }
-        guard reply.digests.map(\.hash) == asked.map(\.0) else { throw .failed }
-        let values = Dictionary(uniqueKeysWithValues: zip(asked.map(Self.key), reply.digests.map(\.digest)))
-        let digests = selections.flatMap { selection in
-            selection.pcrs.compactMap { values[Self.key((selection.hash, $0))] }
+        var digests = reply.digests[...]
+        var values: [HashAlgorithm: [[UInt8]]] = [:]
+        for bank in merged {
+            let own = digests.prefix(bank.pcrs.count)
+            guard own.count == bank.pcrs.count, own.allSatisfy({ $0.hash == bank.hash }) else { throw .failed }
+            values[bank.hash] = own.map(\.digest)
+            digests = digests.dropFirst(own.count)
         }
-        return PCRReading(generation: reply.generation, digests: digests, locality: reply.locality)
+        guard digests.isEmpty else { throw .failed }
+        let selected = selections.flatMap { selection in
+            let bank = merged.first { $0.hash == selection.hash }?.pcrs ?? PCRSet([])
+            return zip(bank, values[selection.hash] ?? []).filter { selection.pcrs.contains($0.0) }.map(\.1)
+        }
+        return PCRReading(generation: reply.generation, digests: selected, locality: reply.locality)
     }
 
     /// The selected values behind each other, all of one moment, and the boot that they are of.
@@ -34,16 +42,6 @@ package final class VPCRReader: VPCRSource {
         guard reply.digests.map(\.hash) == asked else { throw CallStatus(rawValue: TPMRC.value.rawValue) }
         return (reply.digests.flatMap(\.digest), reply.bootCount)
     }
-
-    /// A guest may select a bank several times; the question names each once.
-    private static func merged(_ selections: [PCRSelection]) -> [PCRSelection] {
-        HashAlgorithm.allCases.compactMap { bank in
-            let pcrs = selections.filter { $0.hash == bank }.flatMap(\.pcrs)
-            return pcrs.isEmpty ? nil : PCRSelection(bank, pcrs: pcrs)
-        }
-    }
-
-    private static func key(_ value: (bank: HashAlgorithm, pcr: Int)) -> Int { Int(value.bank.rawValue) << 8 | value.pcr }
 
     /// Asks; and once more on a new connection, in case paratpm-pcr was restarted since the last time.
     private func ask(_ request: PCRCalls.Values.Request) throws(CallStatus) -> PCRCalls.Values.Reply {

@@ -4,6 +4,7 @@ import CSystem
 import Glibc
 import IPC
 import TPMWire
+import Wire
 
 /// 24 PCRs in four banks, and what belongs to them. Native byte order: it never leaves the machine.
 package struct VPCRValues: Equatable, Sendable {
@@ -28,24 +29,38 @@ package struct VPCRValues: Equatable, Sendable {
     package init() { self.init(banks: [UInt8](repeating: 0, count: VPCRPage.banksSize)) }
     fileprivate init(banks: [UInt8]) { self.banks = banks }
 
-    package func digest(_ hash: HashAlgorithm, _ pcr: Int) -> [UInt8] {
-        let start = Self.offset(hash, pcr)
-        return Array(banks[start..<start + hash.digestSize])
-    }
+    package func digest(_ hash: HashAlgorithm, _ pcr: Int) -> [UInt8] { Array(banks[Self.place(hash, pcr)]) }
 
     package mutating func set(_ hash: HashAlgorithm, _ pcr: Int, _ digest: [UInt8]) {
-        precondition(digest.count == hash.digestSize && pcr < PCRSelection.pcrCount)
-        let start = Self.offset(hash, pcr)
-        banks.replaceSubrange(start..<start + digest.count, with: digest)
+        precondition(digest.count == hash.digestSize)
+        banks.replaceSubrange(Self.place(hash, pcr), with: digest)
     }
 
-    private static func offset(_ hash: HashAlgorithm, _ pcr: Int) -> Int {
-        var start = pcr * hash.digestSize
-        for bank in HashAlgorithm.allCases {
-            if bank == hash { break }
-            start += bank.digestSize * PCRSelection.pcrCount
+    /// The selected PCRs as TPM2_PCR_Read lists them: each digest behind its 16-bit size.
+    package func list(_ selections: [PCRSelection]) -> [UInt8] { banks.withUnsafeBytes { Self.list(selections, $0) } }
+
+    fileprivate static func list(_ selections: [PCRSelection], _ banks: UnsafeRawBufferPointer) -> [UInt8] {
+        var writer = WireWriter(capacity: selections.reduce(0) { $0 + $1.pcrs.count * (2 + $1.hash.digestSize) })
+        for selection in selections {
+            for pcr in selection.pcrs {
+                writer.u16(UInt16(selection.hash.digestSize))
+                writer.raw(UnsafeRawBufferPointer(rebasing: banks[place(selection.hash, pcr)]))
+            }
         }
-        return start
+        return writer.bytes
+    }
+
+    /// Where a digest is in `banks`.
+    private static func place(_ hash: HashAlgorithm, _ pcr: Int) -> Range<Int> {
+        precondition((0..<PCRSelection.pcrCount).contains(pcr))
+        let before = switch hash {
+        case .sha1: 0
+        case .sha256: 20
+        case .sha384: 20 + 32
+        case .sha512: 20 + 32 + 48
+        }
+        let start = before * PCRSelection.pcrCount + pcr * hash.digestSize
+        return start..<start + hash.digestSize
     }
 }
 
@@ -60,6 +75,8 @@ package final class VPCRPage {
     /// The most that paratpm-pcr can keep besides the values, in bytes.
     package static let remainderMax = copySize - valuesSize
     private static let version: UInt32 = 1
+    private static let counterOffset = 4
+    private static let generationOffset = 16
     private static let localityOffset = 24
     private static let hashingOffset = 27
     private static let changeOffset = 32
@@ -100,9 +117,9 @@ package final class VPCRPage {
 
     private static func fill(_ copy: UnsafeMutableRawPointer, _ values: VPCRValues, _ remainder: [UInt8], _ change: UInt64) {
         // SAFETY: each offset is within the copy: the banks have their size (VPCRValues), and write(_:_:change:) checked the remainder's.
-        copy.storeBytes(of: values.updateCounter, toByteOffset: 4, as: UInt32.self)
+        copy.storeBytes(of: values.updateCounter, toByteOffset: counterOffset, as: UInt32.self)
         copy.storeBytes(of: values.bootCount, toByteOffset: 8, as: UInt64.self)
-        copy.storeBytes(of: values.generation, toByteOffset: 16, as: UInt64.self)
+        copy.storeBytes(of: values.generation, toByteOffset: generationOffset, as: UInt64.self)
         copy.storeBytes(of: values.locality, toByteOffset: localityOffset, as: UInt8.self)
         copy.storeBytes(of: values.established ? 1 : 0, toByteOffset: 25, as: UInt8.self)
         copy.storeBytes(of: values.started ? 1 : 0, toByteOffset: 26, as: UInt8.self)
@@ -142,6 +159,14 @@ package final class VPCRPage {
     /// A consistent copy of the last whole change; nil only while changes follow one another faster than one can read.
     package func read() -> VPCRValues? { copies.read(Self.values) }
 
+    /// `VPCRValues.updateCounter` and `list` alone, of the last whole change.
+    package func list(_ selections: [PCRSelection]) -> (updateCounter: UInt32, list: [UInt8])? {
+        copies.read { ($0.u32(Self.counterOffset), VPCRValues.list(selections, UnsafeRawBufferPointer(rebasing: $0[Self.header..<Self.valuesSize]))) }
+    }
+
+    /// `VPCRValues.generation` and `locality` alone, of the last whole change.
+    package var moment: (generation: UInt64, locality: UInt8)? { copies.read { ($0.u64(Self.generationOffset), $0[Self.localityOffset]) } }
+
     /// `VPCRValues.locality` alone, of the last whole change.
     package var locality: UInt8 { copies.number(Self.localityOffset, as: UInt8.self) }
 
@@ -153,9 +178,9 @@ package final class VPCRPage {
 
     private static func values(in copy: UnsafeRawBufferPointer) -> VPCRValues {
         var values = VPCRValues(banks: Array(copy[header..<valuesSize]))
-        values.updateCounter = copy.u32(4)
+        values.updateCounter = copy.u32(counterOffset)
         values.bootCount = copy.u64(8)
-        values.generation = copy.u64(16)
+        values.generation = copy.u64(generationOffset)
         values.locality = copy[localityOffset]
         values.established = copy[25] != 0
         values.started = copy[26] != 0

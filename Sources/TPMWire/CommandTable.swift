@@ -127,13 +127,18 @@ package enum CommandTable {
 
     /// nil for a command that the guest's TPM does not have.
     package static func row(_ code: TPMCommandCode) -> CommandRow? {
-        var (low, high) = (0, rows.count)
-        while low < high {
-            let middle = (low + high) / 2
-            if rows[middle].code < code { low = middle + 1 } else { high = middle }
-        }
-        return low < rows.count && rows[low].code == code ? rows[low] : nil
+        let place = Int(code.rawValue &- firstCode)
+        guard place < places.count, let index = places[place] else { return nil }
+        return rows[Int(index)]
     }
+
+    private static let firstCode = rows[0].code.rawValue
+    /// Where each code's row is, from the first code on.
+    private static let places: [UInt8?] = {
+        var places = [UInt8?](repeating: nil, count: Int(rows[rows.count - 1].code.rawValue - firstCode) + 1)
+        for (index, row) in rows.enumerated() { places[Int(row.code.rawValue - firstCode)] = UInt8(index) }
+        return places
+    }()
 
     /// Every command that Part 3 has, the refused ones too, in its order.
     package static let chapters: [CommandChapter] = [

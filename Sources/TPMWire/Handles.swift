@@ -3,6 +3,9 @@ import Wire
 
 /// TPM_HANDLE (Part 2, 7.1)
 package struct TPMHandle: RawRepresentable, Hashable, Sendable, Comparable {
+    /// In bytes.
+    package static let size = 4
+
     package let rawValue: UInt32
     package init(rawValue: UInt32) { self.rawValue = rawValue }
     package init(_ rawValue: UInt32) { self.rawValue = rawValue }

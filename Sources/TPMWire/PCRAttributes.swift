@@ -22,6 +22,9 @@ package struct PCRAttributes: Sendable, Equatable {
     /// - Parameter pcr: 0 to 23.
     package static func of(_ pcr: Int) -> PCRAttributes { table[pcr] }
 
+    /// PCRs whose changes are not counted.
+    package static let uncounted = PCRSet(PCRSet.all.filter { !of($0).isCounted })
+
     private static func row(saved: Bool = false, counted: Bool = true, reset: UInt8, extend: UInt8, grouped: Bool = false) -> PCRAttributes {
         PCRAttributes(
             isStateSaved: saved, isCounted: counted, reset: LocalityAttributes(rawValue: reset),

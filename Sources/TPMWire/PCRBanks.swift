@@ -7,7 +7,7 @@ package struct PCRBanks: Hashable, Sendable, WireCodable {
 
     /// Every PCR in every bank.
     package static let all = PCRBanks(
-        selections: HashAlgorithm.allCases.map { PCRSelection($0, pcrs: 0..<PCRSelection.pcrCount) })
+        selections: HashAlgorithm.allCases.map { PCRSelection($0, .all) })
 
     private init(selections: [PCRSelection]) { self.selections = selections }
 
@@ -17,9 +17,9 @@ package struct PCRBanks: Hashable, Sendable, WireCodable {
     }
     package func encode(to writer: inout WireWriter) { writer.list(selections) }
 
-    private func selection(_ hash: HashAlgorithm) -> PCRSelection? { selections.first { $0.hash == hash } }
+    private func pcrs(_ hash: HashAlgorithm) -> PCRSet { selections.first { $0.hash == hash }?.pcrs ?? PCRSet([]) }
 
-    package func contains(_ hash: HashAlgorithm, _ pcr: Int) -> Bool { selection(hash)?.contains(pcr) ?? false }
+    package func contains(_ hash: HashAlgorithm, _ pcr: Int) -> Bool { pcrs(hash).contains(pcr) }
 
     /// Whether any of these banks has the PCR.
     package func contains(_ pcr: Int, in hashes: [HashAlgorithm]) -> Bool { hashes.contains { contains($0, pcr) } }
@@ -31,10 +31,7 @@ package struct PCRBanks: Hashable, Sendable, WireCodable {
 
     /// What of the selected PCRs is there.
     package func present(_ selected: [PCRSelection]) -> [PCRSelection] {
-        selected.map { selected in
-            let bank = selection(selected.hash) ?? PCRSelection(selected.hash, pcrs: [])
-            return PCRSelection(selected.hash, bitmap: zip(selected.bitmap, bank.bitmap).map { $0 & $1 })
-        }
+        selected.map { PCRSelection($0.hash, $0.pcrs.intersection(pcrs($0.hash))) }
     }
 
     /// Bytes of all digests.

@@ -1,44 +1,5 @@
-// PCR selections, tickets, creation data, attestations, NV public areas (Part 2, 10 to 15).
+// Digests, tickets, creation data, attestations, NV public areas (Part 2, 10 to 15).
 import Wire
-
-/// TPMS_PCR_SELECTION (Part 2, 10.6.2): one bank and a bit for each PCR.
-package struct PCRSelection: Hashable, Sendable, WireCodable {
-    package var hash: HashAlgorithm
-    /// Bit 0 of byte 0 is PCR 0.
-    package var bitmap: [UInt8]
-
-    /// PC Client: PCR 0 to 23
-    package static let pcrCount = 24
-    /// In bytes: PCR_SELECT_MIN and PCR_SELECT_MAX are the same in the PC Client profile.
-    package static let bitmapSize = 3
-
-    package init(_ hash: HashAlgorithm, bitmap: [UInt8]) {
-        self.hash = hash
-        self.bitmap = bitmap
-    }
-    package init(_ hash: HashAlgorithm, pcrs: some Sequence<Int>) {
-        self.hash = hash
-        bitmap = [UInt8](repeating: 0, count: Self.bitmapSize)
-        for pcr in pcrs { bitmap[pcr / 8] |= 1 << (pcr % 8) }
-    }
-    package init(from reader: inout WireReader) throws(WireError) {
-        hash = try reader.value()
-        let size = Int(try reader.u8())
-        guard size == Self.bitmapSize else { throw .rc(.value) }
-        bitmap = try reader.bytes(size)
-    }
-    package func encode(to writer: inout WireWriter) {
-        writer.value(hash)
-        writer.u8(UInt8(bitmap.count))
-        writer.raw(bitmap)
-    }
-
-    package func contains(_ pcr: Int) -> Bool { bitmap[pcr / 8] & (1 << (pcr % 8)) != 0 }
-    /// The selected PCRs in ascending order.
-    package var pcrs: [Int] { (0..<bitmap.count * 8).filter(contains) }
-    /// TPML_PCR_SELECTION holds at most one entry for each bank the TPM knows (HASH_COUNT).
-    package static let listMax = HashAlgorithm.allCases.count
-}
 
 /// TPMT_HA (Part 2, 10.3.2): an algorithm and its digest.
 package struct TaggedDigest: Hashable, Sendable, WireCodable {

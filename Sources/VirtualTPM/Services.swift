@@ -39,6 +39,10 @@ package protocol DeviceService: AnyObject {
 package protocol PCRService: AnyObject {
     /// A consistent copy of the guest's vPCRs, locality and counters.
     func values() throws(TPMRC) -> VPCRValues
+    /// What a policy session is held against, of one moment.
+    func moment() throws(TPMRC) -> (generation: UInt64, locality: UInt8)
+    /// `VPCRValues.list` of one moment.
+    func read(_ selection: [PCRSelection]) throws(TPMRC) -> (updateCounter: UInt32, list: [UInt8])
     func startup(_ startup: PCRCalls.Startup.Request) throws(TPMRC)
     func shutdown(state: Bool) throws(TPMRC)
     func extend(_ pcr: Int, _ digests: [TaggedDigest]) throws(TPMRC)

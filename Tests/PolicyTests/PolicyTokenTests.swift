@@ -6,7 +6,7 @@ import TPMWire
 import Testing
 import Wire
 
-private let key = Secret([UInt8](repeating: 0x11, count: 32))
+private let key = HMACKey(PolicyToken.hash, [UInt8](repeating: 0x11, count: 32))
 private let guest = GuestID([UInt8](repeating: 0x22, count: 32))!
 
 /// A session that has been through everything.
@@ -60,7 +60,7 @@ private func state() throws -> PolicyState {
         let token = PolicyToken.seal(try state(), key: key, guest: guest)
         let other = try #require(GuestID([UInt8](repeating: 0x23, count: 32)))
         #expect(PolicyToken.open(token, key: key, guest: other) == nil)
-        #expect(PolicyToken.open(token, key: Secret([UInt8](repeating: 0x12, count: 32)), guest: guest) == nil)
+        #expect(PolicyToken.open(token, key: HMACKey(PolicyToken.hash, [UInt8](repeating: 0x12, count: 32)), guest: guest) == nil)
     }
 }
 

@@ -225,6 +225,10 @@ final class FakePCRs: PCRService {
     var pcrs = VirtualPCRs(generation: 1)
 
     func values() throws(TPMRC) -> VPCRValues { pcrs.values }
+    func moment() throws(TPMRC) -> (generation: UInt64, locality: UInt8) { (pcrs.values.generation, pcrs.values.locality) }
+    func read(_ selection: [PCRSelection]) throws(TPMRC) -> (updateCounter: UInt32, list: [UInt8]) {
+        (pcrs.values.updateCounter, pcrs.values.list(selection))
+    }
     func startup(_ startup: PCRCalls.Startup.Request) throws(TPMRC) {
         try pcrs.startup(state: startup.state, isReset: startup.isReset, banks: startup.banks)
     }
@@ -239,7 +243,7 @@ final class FakePolicy: PolicyService {
     private let pcrs: FakePCRs
     private let clock: FakeClock
     private let keys = GateKeys(secret: Secret(randomBytes(GateKeys.size)), boot: [])
-    private var key: Secret { keys.token }
+    private var key: HMACKey { keys.token }
     let guest = GuestID([UInt8](repeating: 7, count: GuestID.size))!
     let gatekeeper: Gatekeeper
 

@@ -22,7 +22,7 @@ extension Guest {
         _ = try reader.u32()
         let selection = try reader.list(PCRSelection.self, max: 4)
         let count = try reader.u32()
-        return (selection[0].contains(pcr), count == 0 ? nil : try reader.sized16())
+        return (selection[0].pcrs.contains(pcr), count == 0 ? nil : try reader.sized16())
     }
     fileprivate func banks() throws -> [PCRSelection] {
         var reader = try succeed(.getCapability) { $0.u32(5); $0.u32(0); $0.u32(8) }

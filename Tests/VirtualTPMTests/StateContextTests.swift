@@ -162,10 +162,10 @@ extension Guest {
 @Suite struct StatePCRTests {
     @Test func aReadHoldsEightDigestsAndSaysWhich() throws {
         let guest = try Guest()
-        let selection = [PCRSelection(.sha256, bitmap: [0x7F, 0, 0]), PCRSelection(.sha1, bitmap: [0x0F, 0, 0])]
+        let selection = [PCRSelection(.sha256, pcrs: 0..<7), PCRSelection(.sha1, pcrs: 0..<4)]
         var reader = try guest.succeed(.pcrRead) { $0.list(selection) }
         #expect(try reader.u32() == guest.pcrs.pcrs.values.updateCounter)
-        #expect(try reader.list(PCRSelection.self, max: 2) == [selection[0], PCRSelection(.sha1, bitmap: [1, 0, 0])])
+        #expect(try reader.list(PCRSelection.self, max: 2) == [selection[0], PCRSelection(.sha1, pcrs: [0])])
         #expect(try reader.u32() == 8)
         for _ in 0..<7 { #expect(try reader.sized16().count == 32) }
         #expect(try reader.sized16().count == 20)

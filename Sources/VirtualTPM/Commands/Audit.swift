@@ -33,16 +33,18 @@ extension VirtualTPM {
         durable.save(.audit)
     }
 
-    /// - Parameter parameters: of the response, as they go out.
-    func updateAudits(_ call: CommandCall, _ hashes: CommandDigests, _ parameters: [UInt8]) {
+    /// - Parameters:
+    ///   - hashes: nil for a command that nothing audits.
+    ///   - parameters: of the response, as they go out.
+    func updateAudits(_ call: CommandCall, _ hashes: CommandDigests?, _ parameters: [UInt8]) {
         updateSessionAudit(call, hashes, parameters)
         updateCommandAudit(call, hashes, parameters)
     }
 
     /// The digest of every audited command and response since it was begun (Part 3, 21.1). What changed the hash begins
     /// none.
-    private func updateCommandAudit(_ call: CommandCall, _ hashes: CommandDigests, _ parameters: [UInt8]) {
-        guard durable.audit.commands.contains(call.row.code) else { return }
+    private func updateCommandAudit(_ call: CommandCall, _ hashes: CommandDigests?, _ parameters: [UInt8]) {
+        guard let hashes, durable.audit.commands.contains(call.row.code) else { return }
         if call.isAuditHashChange {
             volatile.commandAuditDigest = []
             return
@@ -54,9 +56,9 @@ extension VirtualTPM {
     }
 
     /// Session audit (Part 1, 19.6.6): the digest of every command and response since the session's first use for audit.
-    private func updateSessionAudit(_ call: CommandCall, _ hashes: CommandDigests, _ parameters: [UInt8]) {
-        guard let applied = call.sessions.first(where: { $0.attributes.contains(.audit) }),
-            var session = volatile.sessions[applied.handle]
+    private func updateSessionAudit(_ call: CommandCall, _ hashes: CommandDigests?, _ parameters: [UInt8]) {
+        guard let hashes, let applied = call.sessions.first(where: { $0.attributes.contains(.audit) }),
+            let session = volatile.sessions[applied.handle]
         else {
             // A command that takes no sessions interrupts nothing.
             if !call.row.flags.contains(.noSessions) { volatile.exclusiveAuditSession = nil }
@@ -73,7 +75,6 @@ extension VirtualTPM {
         }
         session.auditDigest = digest(
             session.hash, session.auditDigest ?? zero, hashes.cpHash(session.hash), rpHash(session.hash, call, parameters))
-        volatile.sessions[applied.handle] = session
     }
 
     /// Part 1, 16.8

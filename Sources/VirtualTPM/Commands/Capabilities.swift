@@ -161,20 +161,19 @@ private struct TaggedPolicy: WireCodable {
 private struct PCRProperty: WireCodable {
     /// TPM_PT_PCR (Part 2, 6.14)
     let tag: UInt32
-    let bitmap: [UInt8]
+    let pcrs: PCRSet
 
     init(_ tag: UInt32, _ has: (PCRAttributes) -> Bool) {
         self.tag = tag
-        bitmap = PCRSelection(.sha1, pcrs: (0..<PCRSelection.pcrCount).filter { has(.of($0)) }).bitmap
+        pcrs = PCRSet(PCRSet.all.filter { has(.of($0)) })
     }
     init(from reader: inout WireReader) throws(WireError) {
         tag = try reader.u32()
-        bitmap = try reader.bytes(Int(try reader.u8()))
+        pcrs = try reader.value()
     }
     func encode(to writer: inout WireWriter) {
         writer.u32(tag)
-        writer.u8(UInt8(bitmap.count))
-        writer.raw(bitmap)
+        writer.value(pcrs)
     }
 
     static let all: [PCRProperty] =

@@ -29,31 +29,22 @@ extension VirtualTPM {
         let selected = try call.parameters.list(PCRSelection.self, max: HashAlgorithm.allCases.count)
         try call.parameters.finish()
 
-        let pcrSelectionIn = volatile.banks.present(selected)
-        let values = try pcrs.values()
-        var pcrSelectionOut = pcrSelectionIn
-        var pcrValues = WireWriter(capacity: 8 * (2 + HashAlgorithm.largestDigest))
-        var count: UInt32 = 0
-        for bank in pcrSelectionIn.indices {
-            let selection = pcrSelectionIn[bank]
-            for pcr in 0..<PCRSelection.pcrCount where selection.contains(pcr) {
-                if count < Self.digestListMax {
-                    pcrValues.sized16(values.digest(selection.hash, pcr))
-                    count += 1
-                } else {
-                    pcrSelectionOut[bank].bitmap[pcr / 8] &= ~(1 << (pcr % 8))
-                }
-            }
+        var pcrSelectionOut = volatile.banks.present(selected)
+        var room = Self.digestListMax
+        for bank in pcrSelectionOut.indices {
+            pcrSelectionOut[bank].pcrs = pcrSelectionOut[bank].pcrs.prefix(room)
+            room -= pcrSelectionOut[bank].pcrs.count
         }
+        let (pcrUpdateCounter, pcrValues) = try pcrs.read(pcrSelectionOut)
         return Reply {
-            $0.u32(values.updateCounter)
+            $0.u32(pcrUpdateCounter)
             $0.list(pcrSelectionOut)
-            $0.u32(count)
-            $0.raw(pcrValues.bytes)
+            $0.u32(UInt32(Self.digestListMax - room))
+            $0.raw(pcrValues)
         }
     }
     /// The most digests that a TPML_DIGEST holds.
-    private static let digestListMax: UInt32 = 8
+    private static let digestListMax = 8
 
     /// TPM2_PCR_Allocate (22.5): for the next boot.
     func pcrAllocate(_ call: inout CommandCall) throws(TPMRC) -> Reply {

@@ -99,16 +99,16 @@ extension VirtualTPM {
     /// Hands the session's token and the step to the checker, and keeps the new token.
     @discardableResult
     func takeStep(_ step: PolicyStep, session handle: TPMHandle) throws(TPMRC) -> PolicyCalls.Step.Reply {
-        guard let session = volatile.sessions[handle]?.policy else { throw .failure }
-        let moment = PolicyMoment(rolls: session.rolls, epoch: volatile.powerOnTime)
-        let reply = try policy.step(PolicyCalls.Step.Request(token: session.token, step: step, at: moment))
-        volatile.sessions[handle]?.policy?.token = reply.token
+        guard let session = volatile.sessions[handle], let tokens = session.policy else { throw .failure }
+        let moment = PolicyMoment(rolls: tokens.rolls, epoch: volatile.powerOnTime)
+        let reply = try policy.step(PolicyCalls.Step.Request(token: tokens.token, step: step, at: moment))
+        guard session.policy?.take(reply.token) == true else { throw .failure }
         return reply
     }
 
     /// What the session's token says.
     func policyState(_ handle: TPMHandle) throws(TPMRC) -> PolicyState {
-        guard let token = volatile.sessions[handle]?.policy?.token, let state = PolicyToken.state(of: token) else { throw .failure }
+        guard let state = volatile.sessions[handle]?.policy?.state else { throw .failure }
         return state
     }
 
@@ -117,7 +117,7 @@ extension VirtualTPM {
         _ state: PolicyState, _ handle: TPMHandle, _ role: AuthRole, _ call: CommandCall, _ hashes: CommandDigests
     ) throws(TPMRC) {
         let policy = authPolicy(of: handle)
-        let pcrs = try pcrs.values()
+        let pcrs = try pcrs.moment()
         try state.check(
             PolicyUse(
                 authPolicy: policy?.digest ?? [], policyHash: policy?.hash, command: call.row.code, role: role, time: guestTime,

@@ -218,7 +218,7 @@ extension Session {
         }
     }
 
-    mutating func rollNonce() {
+    func rollNonce() {
         policy?.rolls &+= 1
         nonceTPM = policy.map { $0.nonces[$0.rolls] } ?? randomBytes(nonceTPM.count)
     }

@@ -26,19 +26,20 @@ extension VirtualTPM {
 
     private func run(_ command: [UInt8]) throws(TPMRC) -> [UInt8] {
         var reader = WireReader(command)
-        let (row, hasSessions) = try readHeader(&reader, size: command.count)
+        let header = try readHeader(&reader, size: command.count)
+        let row = try row(TPMCommandCode(header.code))
         try checkPower(row)
         let handles = try readHandles(&reader, row)
-        let sessions = hasSessions ? try readSessions(&reader, row, handles) : []
+        let sessions = header.tag == StructureTag.sessions ? try readSessions(&reader, row, handles) : []
         guard sessions.count >= row.authorizedHandles else { throw .authMissing }
         let raw = reader.rest()
         var call = CommandCall(row: row, handles: handles, parameters: .empty, sessions: sessions, rawParameters: raw)
-        let names = sessions.isEmpty && !durable.audit.commands.contains(row.code) ? [] : handles.map { name(of: $0) }
-        let hashes = CommandDigests(row.code, names: names, parameters: raw)
-        if !sessions.isEmpty { try authorize(&call, hashes) }
+        let isHashed = !sessions.isEmpty || durable.audit.commands.contains(row.code)
+        let hashes = isHashed ? CommandDigests(row.code, names: handles.map { name(of: $0) }, parameters: raw) : nil
+        if !sessions.isEmpty, let hashes { try authorize(&call, hashes) }
         let parameters = try decryptParameter(call)
         call.parameters = ParameterReader(parameters, rules.vocabulary)
-        keeper.command = underWay(call, names, parameters)
+        keeper.command = underWay(call, hashes?.names ?? [], parameters)
         defer { keeper.command = nil }
         let reply: Reply
         do throws(TPMRC) { reply = try perform(&call) } catch {
@@ -66,22 +67,23 @@ extension VirtualTPM {
             command: GuestCommand(code: call.row.code, names: names, parameters: parameters), tokens: tokens, epoch: volatile.powerOnTime)
     }
 
-    private func readHeader(_ reader: inout WireReader, size: Int) throws(TPMRC) -> (row: CommandRow, hasSessions: Bool) {
+    private func readHeader(_ reader: inout WireReader, size: Int) throws(TPMRC) -> MessageHeader {
         guard let header = try? reader.value(MessageHeader.self) else { throw size < 2 ? .badTag : .commandSize }
         guard StructureTag.isDefined(header.tag) else { throw .value }
         guard header.tag == StructureTag.noSessions || header.tag == StructureTag.sessions else { throw .badTag }
         guard Int(header.size) == size, size <= Limits.commandSize else { throw .commandSize }
-        if power == .failed, !Self.worksInFailureMode(header.code) { throw .failure }
-        guard let row = CommandTable.row(TPMCommandCode(header.code)) else { throw .commandCode }
-        guard has(row) else {
-            refusal = .command(row.code)
-            throw .commandCode
-        }
-        return (row, header.tag == StructureTag.sessions)
+        return header
     }
 
-    private static func worksInFailureMode(_ code: UInt32) -> Bool {
-        CommandTable.row(TPMCommandCode(code))?.flags.contains(.inFailureMode) ?? false
+    private func row(_ code: TPMCommandCode) throws(TPMRC) -> CommandRow {
+        let row = CommandTable.row(code)
+        if power == .failed, row?.flags.contains(.inFailureMode) != true { throw .failure }
+        guard let row else { throw .commandCode }
+        guard has(row) else {
+            refusal = .command(code)
+            throw .commandCode
+        }
+        return row
     }
 
     private func checkPower(_ row: CommandRow) throws(TPMRC) {
@@ -148,25 +150,30 @@ extension VirtualTPM {
     }
 
     /// Builds the response: nonces roll, the first parameter is encrypted, audit digests grow, HMACs are made.
-    private func respond(_ call: CommandCall, _ reply: Reply, _ hashes: CommandDigests) -> [UInt8] {
-        var body = WireWriter(capacity: reply.parameters.bytes.count + 160)
-        if let handle = reply.handle { body.value(handle) }
-        if call.sessions.isEmpty {
+    private func respond(_ call: CommandCall, _ reply: Reply, _ hashes: CommandDigests?) -> [UInt8] {
+        guard !call.sessions.isEmpty else {
             updateAudits(call, hashes, reply.parameters.bytes)
-            body.raw(reply.parameters.bytes)
-        } else {
-            for session in call.sessions where !session.isPassword {
-                volatile.sessions[session.handle]?.rollNonce()
-            }
-            let parameters = encryptParameter(call, reply.parameters.bytes)
-            updateAudits(call, hashes, parameters)
-            body.sized32(parameters)
-            for index in call.sessions.indices { body.value(authResponse(call, index, parameters)) }
-            endSessions(call)
+            return message(StructureTag.noSessions, reply.handle, reply.parameters.bytes)
         }
-        let tag = call.sessions.isEmpty ? StructureTag.noSessions : StructureTag.sessions
-        let header = MessageHeader(tag: tag, size: UInt32(MessageHeader.size + body.bytes.count), code: 0)
-        return header.wire + body.bytes
+        for session in call.sessions where !session.isPassword {
+            volatile.sessions[session.handle]?.rollNonce()
+        }
+        let parameters = encryptParameter(call, reply.parameters.bytes)
+        updateAudits(call, hashes, parameters)
+        var area = WireWriter(capacity: parameters.count + 160)
+        area.sized32(parameters)
+        for index in call.sessions.indices { area.value(authResponse(call, index, parameters)) }
+        endSessions(call)
+        return message(StructureTag.sessions, reply.handle, area.bytes)
+    }
+
+    private func message(_ tag: UInt16, _ handle: TPMHandle?, _ rest: [UInt8]) -> [UInt8] {
+        let size = MessageHeader.size + (handle == nil ? 0 : TPMHandle.size) + rest.count
+        var message = WireWriter(capacity: size)
+        message.value(MessageHeader(tag: tag, size: UInt32(size), code: TPMRC.success.rawValue))
+        if let handle { message.value(handle) }
+        message.raw(rest)
+        return message.bytes
     }
 
     private func encryptParameter(_ call: CommandCall, _ parameters: [UInt8]) -> [UInt8] {

@@ -11,10 +11,17 @@ package struct CommandSet: Hashable, Sendable {
     package static let all = CommandSet(CommandTable.rows.map(\.code))
 
     package init(_ codes: some Sequence<TPMCommandCode>) {
-        for code in codes {
-            guard let (isUpper, bit) = Self.place(code) else { continue }
-            if isUpper { words.1 |= bit } else { words.0 |= bit }
-        }
+        for code in codes { insert(code) }
+    }
+
+    mutating func insert(_ code: TPMCommandCode) {
+        guard let (isUpper, bit) = Self.place(code) else { return }
+        if isUpper { words.1 |= bit } else { words.0 |= bit }
+    }
+
+    mutating func remove(_ code: TPMCommandCode) {
+        guard let (isUpper, bit) = Self.place(code) else { return }
+        if isUpper { words.1 &= ~bit } else { words.0 &= ~bit }
     }
 
     package func contains(_ code: TPMCommandCode) -> Bool {

@@ -5,8 +5,8 @@ import TPMCrypto
 import TPMWire
 import Wire
 
-/// One active session.
-struct Session {
+/// One active session. A command looks at its sessions many times, so they are not copied.
+final class Session {
     enum Kind: UInt8 { case hmac = 0x00, policy = 0x01, trial = 0x03 }
 
     let handle: TPMHandle
@@ -22,25 +22,60 @@ struct Session {
     /// Of policy and trial sessions
     var policy: PolicyTokens?
 
+    init(
+        handle: TPMHandle, kind: Kind, hash: HashAlgorithm, symmetric: SymmetricDefinition, sessionKey: Secret, nonceTPM: [UInt8],
+        boundTo: BoundEntity?, auditDigest: [UInt8]?, policy: PolicyTokens?
+    ) {
+        self.handle = handle
+        self.kind = kind
+        self.hash = hash
+        self.symmetric = symmetric
+        self.sessionKey = sessionKey
+        self.nonceTPM = nonceTPM
+        self.boundTo = boundTo
+        self.auditDigest = auditDigest
+        self.policy = policy
+    }
+
     /// A policy session as the checker knows it (docs/architecture.md, D8).
     struct PolicyTokens {
+        /// A token, and what it says.
+        private struct Token {
+            let bytes: [UInt8]
+            let state: PolicyState
+            init?(_ bytes: [UInt8]) {
+                guard let state = PolicyToken.state(of: bytes) else { return nil }
+                self.bytes = bytes
+                self.state = state
+            }
+        }
         /// Of the empty policy
-        let start: [UInt8]
-        var token: [UInt8]
-        let nonces: SessionNonces
+        private let first: Token
+        private var current: Token
         var rolls: UInt64
 
         /// nil if that is no token.
         init?(start: [UInt8], token: [UInt8]? = nil, rolls: UInt64 = 0) {
-            guard let state = PolicyToken.state(of: start) else { return nil }
-            self.start = start
-            self.token = token ?? start
-            nonces = state.nonces
+            guard let first = Token(start), let current = token.map(Token.init) ?? first else { return nil }
+            self.first = first
+            self.current = current
             self.rolls = rolls
         }
 
+        var start: [UInt8] { first.bytes }
+        var token: [UInt8] { current.bytes }
+        var state: PolicyState { current.state }
+        var nonces: SessionNonces { first.state.nonces }
+
         /// After TPM2_PolicyRestart and after each use (Part 1, 19.6.4)
-        mutating func restart() { token = start }
+        mutating func restart() { current = first }
+
+        /// After a step. False: that is no token.
+        mutating func take(_ token: [UInt8]) -> Bool {
+            guard let next = Token(token) else { return false }
+            current = next
+            return true
+        }
     }
 
     struct BoundEntity: Equatable {

@@ -8,13 +8,13 @@ struct AuditState: WireCodable {
     /// TPM_PT_AUDIT_COUNTER: the digests that were begun so far
     var counter: UInt64 = 0
     /// SetCommandCodeAuditStatus always is among them.
-    private(set) var commands: Set<TPMCommandCode> = [.setCommandCodeAuditStatus]
+    private(set) var commands = CommandSet([.setCommandCodeAuditStatus])
 
     /// MAX_CAP_CC: the most codes that a TPML_CC holds.
     static let listMax = (Limits.capabilityBuffer - 8) / 4
 
     /// The audited commands' codes, ascending.
-    var codes: [TPMCommandCode] { commands.sorted() }
+    var codes: [TPMCommandCode] { CommandTable.rows.map(\.code).filter(commands.contains) }
     /// Of the codes, with the audit's hash.
     var commandDigest: [UInt8] { digest(hash, codes.flatMap(\.wire)) }
 
@@ -30,7 +30,7 @@ struct AuditState: WireCodable {
     init(from reader: inout WireReader) throws(WireError) {
         hash = try reader.value()
         counter = try reader.u64()
-        commands = Set(try reader.list(max: Self.listMax))
+        commands = CommandSet(try reader.list(TPMCommandCode.self, max: Self.listMax))
     }
     func encode(to writer: inout WireWriter) {
         writer.value(hash)
