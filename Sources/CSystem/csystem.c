@@ -100,6 +100,7 @@ int csystem_accept(int fd, int extra_flags) {
 int csystem_memfd(const char *name) { return memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING); }
 static const int seals = F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_FUTURE_WRITE;
 int csystem_seal(int fd) { return fcntl(fd, F_ADD_SEALS, seals); }
+int csystem_seal_size(int fd) { return fcntl(fd, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW); }
 int csystem_is_sealed(int fd) { int all = fcntl(fd, F_GET_SEALS); return all >= 0 && (all & seals) == seals; }
 int csystem_fcntl(int fd, int command, int argument) { return fcntl(fd, command, argument); }
 int csystem_open(const char *path, int flags, mode_t mode) { return open(path, flags | O_CLOEXEC, mode); }
@@ -208,4 +209,10 @@ pid_t csystem_spawn(const char *path, char *const argv[], char *const envp[], co
     _exit(127);
 }
 
-void csystem_return_free_memory(void) { malloc_trim(0); }
+void csystem_return_free_memory(void) {
+    malloc_trim(0);
+    // SAFETY: below the page under this frame there is nothing of the stack in use, and within its guard gap (1 MiB) nothing else.
+    enum { page = 4096, deepest = 128 * 1024 };
+    uintptr_t end = ((uintptr_t)__builtin_frame_address(0) - page) & ~(uintptr_t)(page - 1);
+    madvise((void *)(end - deepest), deepest, MADV_DONTNEED);
+}

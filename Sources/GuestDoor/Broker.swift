@@ -63,7 +63,7 @@ final class Broker {
         guard let channel = channels[service] else { throw Failure(.unavailable, "paratpm-\(service.rawValue) is gone") }
         do throws(IPCError) {
             let descriptors = try channel.exchange(Introduction.OpenProxyChannel.self, Nothing()).descriptors
-            guard descriptors.count == (service == .device ? 1 : 2) else { throw .malformed }
+            guard descriptors.count == Introduction.OpenProxyChannel.descriptors(of: service) else { throw .malformed }
             return descriptors
         } catch {
             drop(service)

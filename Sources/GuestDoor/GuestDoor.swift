@@ -82,7 +82,8 @@ package enum GuestDoor {
             try Surroundings.takeKeys(options.keyFiles)
             log(.notice, .guest, "the state is always encrypted, under a key that the hardware guards; the keys given are not used")
         }
-        let guest = RunningGuest(options, Broker(instance, home), state: state, spawner: spawner)
+        guard let mark = CommandMark.makeFile() else { throw Failure(.software, "cannot make a memory file: \(describe(errno: errno))") }
+        let guest = RunningGuest(options, Broker(instance, home), state: state, mark: mark, spawner: spawner)
         try guest.start()
         let door = Door(guest, control: control, signals: signals, manager: manager)
         // Power first: a client that waits at the socket already must find the TPM on.

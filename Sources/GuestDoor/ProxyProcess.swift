@@ -17,13 +17,15 @@ final class ProxyProcess {
     private let pid: pid_t
     var descriptor: Descriptor { channel.descriptor }
 
-    /// - Parameter state: the guest's state file, open and locked.
-    init(_ spawner: ProxySpawner, state: Descriptor) throws(Failure) {
+    /// - Parameters:
+    ///   - state: the guest's state file, open and locked.
+    ///   - mark: CommandMark's file
+    init(_ spawner: ProxySpawner, state: Descriptor, mark: Descriptor) throws(Failure) {
         self.spawner = spawner
         guard let (ours, theirs) = try? Descriptor.pair() else {
             throw Failure(.software, "cannot make a socket pair: \(describe(errno: errno))")
         }
-        do throws(IPCError) { pid = try spawner.start([theirs, state]) } catch {
+        do throws(IPCError) { pid = try spawner.start([theirs, state, mark]) } catch {
             throw Failure(.software, "cannot start a proxy: \(text(error))")
         }
         channel = Channel(ours)

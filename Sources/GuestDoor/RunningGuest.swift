@@ -12,6 +12,8 @@ final class RunningGuest {
     let options: DoorOptions
     let broker: Broker
     private let state: Descriptor
+    /// CommandMark's file
+    private let mark: Descriptor
     let spawner: ProxySpawner
 
     private(set) var proxy: ProxyProcess?
@@ -31,10 +33,11 @@ final class RunningGuest {
     private(set) var dataDone: Descriptor?
     private(set) var listenerDone: Descriptor?
 
-    init(_ options: DoorOptions, _ broker: Broker, state: Descriptor, spawner: ProxySpawner) {
+    init(_ options: DoorOptions, _ broker: Broker, state: Descriptor, mark: Descriptor, spawner: ProxySpawner) {
         self.options = options
         self.broker = broker
         self.state = state
+        self.mark = mark
         self.spawner = spawner
     }
 
@@ -44,7 +47,7 @@ final class RunningGuest {
 
     func start() throws(Failure) {
         for service in ServiceName.allCases where !broker.isConnected(service) { try broker.connect(service) }
-        let proxy = try ProxyProcess(spawner, state: state)
+        let proxy = try ProxyProcess(spawner, state: state, mark: mark)
         self.proxy = proxy
         for service in ServiceName.allCases { try giveChannel(service, to: proxy) }
     }

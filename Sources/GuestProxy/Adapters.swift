@@ -8,25 +8,30 @@ import VirtualTPM
 final class DeviceAdapter: DeviceService {
     let chip: ChipDescription
     private let link: ServiceLink
+    private let port: DoorPort
 
-    init(_ link: ServiceLink, chip: ChipDescription) {
-        self.link = link
+    init(_ port: DoorPort, chip: ChipDescription) {
+        self.port = port
+        link = port.device
         self.chip = chip
     }
 
     var epoch: Int { link.epoch }
 
     func create(_ spec: TwinSpec, data: [UInt8]) throws(TPMRC) -> TwinBlob {
-        try link.call(DeviceCalls.Create.self, .init(spec: spec, data: data))
+        port.isTidy = false
+        return try link.call(DeviceCalls.Create.self, .init(spec: spec, data: data))
     }
     func importTwin(_ spec: TwinSpec, unique: PublicArea.Unique, sensitive: SensitiveArea) throws(TPMRC) -> TwinBlob {
-        try link.call(DeviceCalls.Import.self, .init(spec: spec, unique: unique, sensitive: sensitive))
+        port.isTidy = false
+        return try link.call(DeviceCalls.Import.self, .init(spec: spec, unique: unique, sensitive: sensitive))
     }
     func duplicate(_ handle: UInt32) throws(TPMRC) -> SensitiveArea {
         try link.call(DeviceCalls.Duplicate.self, handle)
     }
     func load(_ twin: TwinBlob) throws(TPMRC) -> UInt32 {
-        try link.call(DeviceCalls.Load.self, twin)
+        port.isTidy = false
+        return try link.call(DeviceCalls.Load.self, twin)
     }
     func release(_ handle: UInt32) {
         // A twin that cannot be released went with the connection.
@@ -75,11 +80,16 @@ final class PCRAdapter: PCRService {
         link = port.pcr
     }
 
-    func values() throws(TPMRC) -> VPCRValues {
+    func values() throws(TPMRC) -> VPCRValues { try look { $0.read() } }
+    func moment() throws(TPMRC) -> (generation: UInt64, locality: UInt8) { try look { $0.moment } }
+    func read(_ selection: [PCRSelection]) throws(TPMRC) -> (updateCounter: UInt32, list: [UInt8]) { try look { $0.list(selection) } }
+
+    /// With every PCR_Extend that was answered.
+    private func look<T>(_ read: (VPCRPage) -> T?) throws(TPMRC) -> T {
         try port.settle()
         guard let page = port.page else { throw .failure }
-        guard let values = page.read() else { throw .retry }
-        return values
+        guard let result = read(page) else { throw .retry }
+        return result
     }
     func startup(_ startup: PCRCalls.Startup.Request) throws(TPMRC) {
         _ = try link.call(PCRCalls.Startup.self, startup)
@@ -90,11 +100,11 @@ final class PCRAdapter: PCRService {
     func extend(_ pcr: Int, _ digests: [TaggedDigest]) throws(TPMRC) {
         guard let pcr = UInt8(exactly: pcr) else { throw .value }
         let request = PCRCalls.Extend.Request(pcr: pcr, digests: digests)
-        // Where nothing can refuse it the guest need not wait: the next command that is no PCR_Extend settles it.
-        let isPosted = pcr < PCRSelection.pcrCount && PCRAttributes.of(Int(pcr)).extend == .all
-            && link.post(PCRCalls.PostExtend.self, request, else: PCRCalls.Extend.self)
-        if isPosted { return }
+        // Where nothing can refuse it the guest need not wait: the next command that is no PCR_Extend settles it, or the next pause.
+        let isPostable = pcr < PCRSelection.pcrCount && PCRAttributes.of(Int(pcr)).extend == .all
+        if isPostable, port.postedExtends.post(request) { return }
         try port.settle()
+        if isPostable, port.postedExtends.post(request) { return }
         _ = try link.call(PCRCalls.Extend.self, request)
     }
     func reset(_ pcr: Int) throws(TPMRC) {

@@ -2,6 +2,7 @@
 import CSystem
 import Glibc
 import IPC
+import SystemMap
 import TPMWire
 
 /// How a command lies in the bytes of one read.
@@ -19,51 +20,62 @@ package struct CommandFrame: Equatable {
 
     /// Nil until the bytes say how many they shall be.
     package init?(_ bytes: some RandomAccessCollection<UInt8>, allowsHeader: Bool) {
-        func u32(_ offset: Int) -> UInt32 {
-            bytes.dropFirst(offset).prefix(4).reduce(0) { $0 << 8 | UInt32($1) }
-        }
         guard bytes.count >= MessageHeader.size else { return nil }
+        func u32(_ offset: Int) -> UInt32 {
+            (0..<4).reduce(0) { $0 << 8 | UInt32(bytes[bytes.index(bytes.startIndex, offsetBy: offset + $1)]) }
+        }
         if allowsHeader, u32(0) == Self.sendCommand {
             start = Self.headerSize
-            locality = bytes.dropFirst(4).first
+            locality = bytes[bytes.index(bytes.startIndex, offsetBy: 4)]
             needed = Self.headerSize + Int(u32(5))
         } else {
             start = 0
             needed = Int(u32(2))
         }
     }
+
+    /// The largest command with its header, in bytes; what is longer is answered TPM_RC_COMMAND_SIZE in parts, as it comes.
+    static let largest = headerSize + 4096
+
+    /// Whether so many bytes are the whole. More than any command is not waited for.
+    func isAll(of count: Int) -> Bool { needed <= count || needed > Self.largest }
 }
 
 package final class DataConnection {
-    /// The largest command with its header; what is longer is answered TPM_RC_COMMAND_SIZE in parts, as it comes.
-    private static let bufferSize = CommandFrame.headerSize + 4096
+    /// Bytes of one read: more than most commands have, and little enough for the stack.
+    private static let readSize = 1000
     /// How long the rest of a command that has begun may take, in milliseconds.
     package static let patience: Int32 = 500
 
     package let descriptor: Descriptor
     private let allowsHeader: Bool
-    /// The beginning of a command whose rest is still to come.
+    private let mark: CommandMark
+    /// A command, or its beginning whose rest is still to come.
     private var partial: [UInt8] = []
-    private var buffer = [UInt8](repeating: 0, count: bufferSize)
 
-    package init(_ descriptor: Descriptor, allowsHeader: Bool) {
+    package init(_ descriptor: Descriptor, allowsHeader: Bool, mark: CommandMark) {
         self.descriptor = descriptor
         self.allowsHeader = allowsHeader
+        self.mark = mark
     }
 
     /// Serves one command, or takes a part of one; false when the client is gone.
     ///
-    /// A command that came whole stays in the socket until it is executed: should the proxy die of it, the next one finds it
-    /// there and answers TPM_RC_RETRY (`answerInterrupted`).
+    /// From before a command is read until it is answered the mark is set: should the proxy die of it, the next one answers
+    /// TPM_RC_RETRY (`answerInterrupted`).
     package func serve(_ execute: (_ command: [UInt8], _ locality: UInt8?) -> [UInt8]) -> Bool {
-        guard partial.isEmpty else { return takePart(execute) }
-        let present = recv(descriptor.raw, &buffer, buffer.count, Int32(MSG_PEEK))
-        guard present > 0 else { return present < 0 && errno == EINTR }
-        guard let frame = CommandFrame(buffer[..<present], allowsHeader: allowsHeader), frame.needed <= present else {
-            return takePart(execute)
+        mark.isTaken = true
+        let part = receive()
+        guard let part, !part.isEmpty else {
+            mark.isTaken = false
+            return part == nil
         }
-        let response = execute(Array(buffer[frame.start..<present]), frame.locality)
-        return recv(descriptor.raw, &buffer, present, 0) == present && respond(response, frame)
+        partial = partial.isEmpty ? part : partial + part
+        guard let frame = CommandFrame(partial, allowsHeader: allowsHeader), frame.isAll(of: partial.count) else {
+            mark.isTaken = false
+            return true
+        }
+        return run(frame, execute)
     }
 
     /// Whether the rest of a command is awaited; after `patience` comes `endWaiting`.
@@ -72,31 +84,49 @@ package final class DataConnection {
     /// The rest did not come: what there is is for the TPM to refuse, if it is a command at all.
     package func endWaiting(_ execute: ([UInt8], UInt8?) -> [UInt8]) -> Bool {
         guard let frame = CommandFrame(partial, allowsHeader: allowsHeader) else { return true }
-        let command = Array(partial[frame.start...])
+        return run(frame, execute)
+    }
+
+    private func run(_ frame: CommandFrame, _ execute: ([UInt8], UInt8?) -> [UInt8]) -> Bool {
+        let command = frame.start == 0 ? partial : Array(partial[frame.start...])
         partial = []
-        return respond(execute(command, frame.locality), frame)
+        mark.isFramed = frame.start > 0
+        mark.isTaken = true
+        let response = execute(command, frame.locality)
+        // Better no answer than two.
+        mark.isTaken = false
+        return respond(response)
     }
 
-    private func takePart(_ execute: ([UInt8], UInt8?) -> [UInt8]) -> Bool {
-        let count = recv(descriptor.raw, &buffer, buffer.count - partial.count, 0)
-        guard count > 0 else { return count < 0 && errno == EINTR }
-        partial += buffer[..<count]
-        guard let frame = CommandFrame(partial, allowsHeader: allowsHeader) else { return true }
-        // More than any command is not waited for, so there is always room for another part.
-        let isComplete = frame.needed <= partial.count || frame.needed > buffer.count
-        return isComplete ? endWaiting(execute) : true
-    }
-
-    /// A command that a former proxy left in the socket when it died.
+    /// A command that a former proxy took, or left in the socket, when it died.
     package func answerInterrupted(_ response: [UInt8]) {
-        let count = recv(descriptor.raw, &buffer, buffer.count, Int32(MSG_DONTWAIT))
-        guard count > 0, let frame = CommandFrame(buffer[..<count], allowsHeader: allowsHeader) else { return }
-        _ = respond(response, frame)
+        if let left = receive(), let frame = CommandFrame(left, allowsHeader: allowsHeader) {
+            mark.isFramed = frame.start > 0
+            mark.isTaken = true
+        }
+        guard mark.isTaken else { return }
+        mark.isTaken = false
+        _ = respond(response)
+    }
+
+    /// What is there, as far as there is room for it. Nil: nothing; empty: the client is gone.
+    private func receive() -> [UInt8]? {
+        let room = CommandFrame.largest - partial.count
+        let first = read(min(room, Self.readSize))
+        guard let first, first.count == Self.readSize else { return first }
+        return first + (read(room - first.count) ?? [])
+    }
+
+    private func read(_ most: Int) -> [UInt8]? {
+        withUnsafeTemporaryAllocation(byteCount: most, alignment: 1) { buffer in
+            let count = recv(descriptor.raw, buffer.baseAddress, most, Int32(MSG_DONTWAIT))
+            return count < 0 && (errno == EINTR || errno == EAGAIN) ? nil : Array(buffer[..<max(0, count)])
+        }
     }
 
     /// With a header before the command, the response stands between its length and a 32-bit 0.
-    private func respond(_ response: [UInt8], _ frame: CommandFrame) -> Bool {
-        guard frame.start > 0 else { return send(response) }
+    private func respond(_ response: [UInt8]) -> Bool {
+        guard mark.isFramed else { return send(response) }
         let size = UInt32(response.count)
         let prefix = [UInt8(truncatingIfNeeded: size >> 24), UInt8(truncatingIfNeeded: size >> 16),
                       UInt8(truncatingIfNeeded: size >> 8), UInt8(truncatingIfNeeded: size)]

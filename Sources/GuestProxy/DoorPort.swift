@@ -18,6 +18,7 @@ final class DoorPort {
     let device = ServiceLink(.device)
     let pcr = ServiceLink(.pcr)
     let policy = ServiceLink(.policy)
+    let postedExtends: PostedExtends
     /// The guest's vPCRs, from the channel to paratpm-pcr.
     private(set) var page: VPCRPage?
     /// The guest's policy, from the channel to paratpm-policy.
@@ -27,14 +28,17 @@ final class DoorPort {
 
     init(_ descriptor: Descriptor) {
         channel = Channel(descriptor)
+        postedExtends = PostedExtends(pcr)
         for link in [device, pcr, policy] { link.port = self }
     }
 
+    /// Whether memory that was needed for a while was given back: when a guest makes and loads objects that is most.
+    var isTidy = false
     var hasPostponed: Bool { !postponed.isEmpty }
     var isComplete: Bool { device.isConnected && pcr.isConnected && policy.isConnected }
 
     /// Makes sure that every PCR_Extend that was answered has happened.
-    func settle() throws(TPMRC) { try pcr.settle { [page] in page?.change } }
+    func settle() throws(TPMRC) { try postedExtends.settle { [page] in page?.change } }
 
     /// The door's next request; nil: the door is gone.
     func receive() -> Message? {
@@ -84,20 +88,20 @@ final class DoorPort {
     }
 
     func useChannel(_ message: Message) -> CallStatus {
+        let descriptors = message.descriptors
         guard let index = try? ProxyCalls.UseChannel.Request(wire: message.body), index < ServiceName.allCases.count,
-            let descriptor = message.descriptors.first
+            case let service = ServiceName.allCases[Int(index)], descriptors.count == Introduction.OpenProxyChannel.descriptors(of: service)
         else { return .malformed }
-        switch ServiceName.allCases[Int(index)] {
-        case .device: device.use(descriptor)
+        switch service {
+        case .device: device.use(descriptors[0])
         case .policy:
-            guard message.descriptors.count == 2, rules.use(message.descriptors[1]) else { return .malformed }
-            policy.use(descriptor)
+            guard rules.use(descriptors[1]) else { return .malformed }
+            policy.use(descriptors[0])
         case .pcr:
-            guard message.descriptors.count == 2, let page = VPCRPage(message.descriptors[1], writable: false) else {
-                return .malformed
-            }
+            guard let page = VPCRPage(descriptors[1], writable: false) else { return .malformed }
             self.page = page
-            pcr.use(descriptor)
+            postedExtends.use(descriptors[2])
+            pcr.use(descriptors[0])
         }
         return .ok
     }

@@ -100,7 +100,7 @@ final class GuestTPM {
         }
         // Without power, what became of the vPCRs is all one; but what was asked for does not come after the power is back.
         try? port.settle()
-        port.pcr.forgetPosted()
+        port.postedExtends.forget()
         isPowered = false
         return .ok
     }
@@ -137,7 +137,7 @@ final class GuestTPM {
     }
 
     private func make(_ chip: ChipDescription, _ secret: Secret) -> VirtualTPM {
-        let device = DeviceAdapter(port.device, chip: chip)
+        let device = DeviceAdapter(port, chip: chip)
         let pcrs = PCRAdapter(port)
         let policy = PolicyAdapter(port.policy)
         do {

@@ -10,6 +10,7 @@ import Wire
 package final class Proxy {
     private let port: DoorPort
     private let tpm: GuestTPM
+    private let mark: CommandMark
     private var data: DataConnection?
     private var listener: Listener?
     /// Where the door hears that the client of `data` is gone.
@@ -27,8 +28,12 @@ package final class Proxy {
         LogSink.look()
         LogSink.prefix = variable(LogSink.prefixVariable) ?? ""
         signal(SIGPIPE, SIG_IGN)
+        guard let mark = CommandMark(Descriptor(owning: ProxyCalls.Inherited.mark)) else {
+            log(.error, .proxy, "cannot map its command mark: errno \(errno)")
+            exit(EX_OSERR)
+        }
         let proxy = Proxy(
-            door: Descriptor(owning: ProxyCalls.Inherited.door), state: Descriptor(owning: ProxyCalls.Inherited.state))
+            door: Descriptor(owning: ProxyCalls.Inherited.door), state: Descriptor(owning: ProxyCalls.Inherited.state), mark: mark)
         do throws(SandboxError) {
             try Profile.proxy.confine(.proxy, allowsUnconfined: CommandLine.arguments.contains(allowUnconfinedOption))
         } catch {
@@ -39,7 +44,8 @@ package final class Proxy {
         exit(0)
     }
 
-    private init(door: Descriptor, state: Descriptor) {
+    private init(door: Descriptor, state: Descriptor, mark: CommandMark) {
+        self.mark = mark
         port = DoorPort(door)
         tpm = GuestTPM(port, state: state)
     }
@@ -51,8 +57,7 @@ package final class Proxy {
                 pollfd(fd: port.channel.descriptor.raw, events: Int16(POLLIN), revents: 0),
                 pollfd(fd: data?.descriptor.raw ?? listener?.descriptor.raw ?? -1, events: Int16(POLLIN), revents: 0),
             ]
-            let patience = data?.isMidway == true ? DataConnection.patience : -1
-            let ready = poll(&polled, 2, port.hasPostponed ? 0 : patience)
+            let ready = poll(&polled, 2, patience)
             guard ready >= 0 || errno == EINTR else { return }
             if polled[0].revents != 0 || port.hasPostponed {
                 guard let message = port.receive() else { return }
@@ -60,9 +65,29 @@ package final class Proxy {
             } else if polled[1].revents != 0 {
                 if data == nil { acceptClient() } else { serveData { $0.serve($1) } }
             } else if ready == 0 {
-                serveData { $0.endWaiting($1) }
+                pause()
             }
         }
+    }
+
+    /// How long the next message may take before there is something else to do, in milliseconds; -1: any time.
+    private var patience: Int32 {
+        if port.hasPostponed { return 0 }
+        if data?.isMidway == true { return DataConnection.patience }
+        if port.postedExtends.isQuiet { return Self.quiet }
+        return port.isTidy ? -1 : Self.idle
+    }
+    /// A guest that extends many PCRs one after another pauses for less.
+    private static let quiet: Int32 = 1
+    /// A guest that pauses for so long may do so for hours.
+    private static let idle: Int32 = 100
+
+    /// Nothing came for a while.
+    private func pause() {
+        if data?.isMidway == true { return serveData { $0.endWaiting($1) } }
+        if port.postedExtends.isQuiet { return port.postedExtends.announce() }
+        csystem_return_free_memory()
+        port.isTidy = true
     }
 
     private func serveData(_ turn: (DataConnection, ([UInt8], UInt8?) -> [UInt8]) -> Bool) {
@@ -82,7 +107,7 @@ package final class Proxy {
         guard let listener else { return }
         let raw = csystem_accept(listener.descriptor.raw, 0)
         guard raw >= 0 else { return }
-        data = DataConnection(Descriptor(owning: raw), allowsHeader: true)
+        data = DataConnection(Descriptor(owning: raw), allowsHeader: true, mark: mark)
         done = listener.done
     }
 
@@ -122,8 +147,8 @@ package final class Proxy {
 
     private func attach(_ request: ProxyCalls.AttachData.Request, _ descriptors: [Descriptor]) -> CallStatus {
         guard descriptors.count == 2 else { return .malformed }
-        let connection = DataConnection(descriptors[0], allowsHeader: request.allowsHeader)
-        if request.isRecovered { connection.answerInterrupted(tpm.retryResponse) }
+        let connection = DataConnection(descriptors[0], allowsHeader: request.allowsHeader, mark: mark)
+        if request.isRecovered { connection.answerInterrupted(tpm.retryResponse) } else { mark.isTaken = false }
         data = connection
         done = descriptors[1]
         return .ok

@@ -17,10 +17,6 @@ final class ServiceLink {
     /// The last numbered call. The beginning is random: another proxy of this guest has used other numbers.
     private var lastChange = UInt64.random(in: 1..<1 << 63)
     private var unresolved: Change?
-    /// In the order in which they were asked for, which is that of their numbers.
-    private var posted: [Posted] = []
-    /// Of the channel on which they were asked for.
-    private var postedEpoch = 0
 
     /// A numbered call whose answer did not come, so that nobody knows whether it was heard. The guest was told to repeat its
     /// command: when it does, the number stays the same, and the service knows.
@@ -28,13 +24,6 @@ final class ServiceLink {
         let call: UInt16
         let request: [UInt8]
         let number: UInt64
-    }
-
-    /// A change that was asked for without awaiting the answer.
-    private struct Posted {
-        let number: UInt64
-        /// The same by a call with an answer: makes the change unless it is made.
-        let again: () throws(TPMRC) -> Void
     }
 
     init(_ service: ServiceName) { self.service = service }
@@ -85,7 +74,8 @@ final class ServiceLink {
         return try self.call(call, request, change: change)
     }
 
-    private func call<C: Call>(_ call: C.Type, _ request: C.Request, change: UInt64) throws(TPMRC) -> C.Reply {
+    /// - Parameter change: the number of a numbered call.
+    func call<C: Call>(_ call: C.Type, _ request: C.Request, change: UInt64) throws(TPMRC) -> C.Reply {
         if channel == nil { try reconnect(call) }
         var deaths = 0
         var pausesEnd: Int?
@@ -116,51 +106,19 @@ final class ServiceLink {
     private static let chipPatience = 500
     private static let interval = 20
 
-    // MARK: Changes whose answer is not awaited
-
-    /// Asks for a change that the service cannot refuse. It happens before anything else that is asked on this connection; what is asked
-    /// of others, or of a later connection, `settle` comes before.
-    /// - Parameter call: with the same request as `C`, and an answer.
-    /// - Returns: false: it was not asked for. Settle, and make the call.
-    func post<C: Call, D: Call>(_: C.Type, _ request: C.Request, else call: D.Type) -> Bool
-    where C.Request == D.Request, D.Reply == Nothing {
-        // Changes are made in order, and a connection that ended may have lost some.
-        guard posted.count < Self.postedMax, posted.isEmpty || postedEpoch == epoch, let channel else { return false }
-        let change = number(of: D.self, request)
-        guard (try? channel.post(C.self, request, change: change)) != nil else { return false }
-        unresolved = nil
-        postedEpoch = epoch
-        posted.append(Posted(number: change) { [unowned self] () throws(TPMRC) in _ = try self.call(call, request, change: change) })
-        return true
-    }
-
-    /// How many changes may be posted before `settle`.
-    private static let postedMax = 16
-
-    /// Makes sure that what was posted has happened.
-    /// - Parameter made: the number of the last change that is known to be made.
-    /// - Throws: TPM_RC_RETRY when the service is coming back; TPM_RC_FAILURE when the change will never happen.
-    func settle(made: () -> UInt64?) throws(TPMRC) {
-        while let first = posted.first {
-            if let made = made(), made &- first.number < UInt64(Self.postedMax) {
-                posted.removeFirst()
-                continue
-            }
-            do throws(TPMRC) { try first.again() } catch { throw error == .retry ? .retry : .failure }
-            posted.removeFirst()
-        }
-        unresolved = nil
-    }
-
-    /// What was posted is of no consequence any more.
-    func forgetPosted() { posted = [] }
+    /// Whatever did not come, the guest no longer repeats it.
+    func forgetUnresolved() { unresolved = nil }
 
     /// A call that means nothing on any other connection: nobody waits for the service to come back.
     func callIfConnected<C: Call>(_ call: C.Type, _ request: C.Request) {
         _ = try? attempt(call, request, 0)
     }
 
-    private func number<C: Call>(of _: C.Type, _ request: C.Request) -> UInt64 {
+    /// What nobody answers, and what only saves time.
+    func tellIfConnected<C: Call>(_ call: C.Type, _ request: C.Request) { try? channel?.tell(call, request) }
+
+    /// For a change: a new one, or that of the same change whose answer did not come.
+    func number<C: Call>(of _: C.Type, _ request: C.Request) -> UInt64 {
         if let unresolved, unresolved.call == C.number, unresolved.request == request.wire { return unresolved.number }
         lastChange &+= 1
         return lastChange

@@ -66,4 +66,7 @@ extension Descriptor {
 
     /// From now on whoever receives the file can read and map it, and neither write nor resize it.
     package func seal() -> Bool { csystem_seal(raw) == 0 }
+
+    /// From now on nobody can resize the file: what is mapped of it stays there.
+    package func sealSize() -> Bool { csystem_seal_size(raw) == 0 }
 }

@@ -19,6 +19,8 @@ package final class GuestPCRs {
     var isAwaited: Bool
     /// The process that opened the last channel for a proxy.
     var door: pid_t?
+    /// Where that proxy posts.
+    private var posts: Channel?
 
     /// A guest that is not known yet; nil when the system has no memory or no descriptors left.
     convenience init?(_ id: GuestID) {
@@ -54,30 +56,58 @@ package final class GuestPCRs {
 
     static let pageNamePrefix = "vpcrs-"
 
-    package var values: VPCRValues { state.pcrs.values }
+    /// With every change that was posted.
+    package var pcrs: VirtualPCRs {
+        takePosted()
+        return state.pcrs
+    }
 
-    package func digests(_ selection: [PCRSelection]) -> [TaggedDigest] { state.pcrs.digests(selection) }
+    /// The end of the socket on which a new proxy posts. nil: the system has no descriptors left.
+    func acceptPosts() -> Descriptor? {
+        takePosted()
+        guard let (ours, theirs) = try? Descriptor.pair() else { return nil }
+        posts = Channel(ours)
+        return theirs
+    }
+
+    /// Makes what was posted, and shows it on the page.
+    func takePosted() {
+        guard let posts, !isForgotten else { return }
+        var isChanged = false
+        for _ in 0..<PCRCalls.PostedExtend.waitingMax {
+            guard let (message, _) = try? posts.receive(flags: Int32(MSG_DONTWAIT)) else { break }
+            guard let posted = try? PCRCalls.PostedExtend(wire: message) else { continue }
+            // How it went, the page says.
+            try? make(posted.change, by: .proxy) { (pcrs) throws(TPMRC) in try pcrs.extend(posted.request) }
+            isChanged = true
+        }
+        if isChanged { show() }
+    }
 
     /// Makes a change, unless its number says that it was made already, and shows it on the page before anyone hears of it.
     /// - Parameter number: 0 for a change that may be made again.
     func change(
         _ number: UInt64, by side: Side, _ body: (inout VirtualPCRs) throws(TPMRC) -> Void
     ) throws(CallStatus) {
+        takePosted()
+        defer { show() }
+        try make(number, by: side, body)
+    }
+
+    private func make(
+        _ number: UInt64, by side: Side, _ body: (inout VirtualPCRs) throws(TPMRC) -> Void
+    ) throws(CallStatus) {
         let last = state.last[side.rawValue]
         // Of several that were posted one after another, this is not the last.
-        if number != 0, last.number != number, last.number &- number < Self.postedMax { return }
+        if number != 0, last.number != number, last.number &- number < UInt64(PCRCalls.PostedExtend.waitingMax) { return }
         var status = CallStatus(rawValue: last.status)
         if number == 0 || last.number != number {
             status = .ok
             do throws(TPMRC) { try body(&state.pcrs) } catch { status = CallStatus(rawValue: error.rawValue) }
             if number != 0 { state.last[side.rawValue] = LastChange(number: number, status: status.rawValue) }
-            show()
         }
         guard status == .ok else { throw status }
     }
-
-    /// More than a proxy posts before it looks what became of it.
-    private static let postedMax: UInt64 = 64
 
     func forget() { isForgotten = true }
 }

@@ -7,7 +7,7 @@ import TPMWire
 import Wire
 
 package final class PCRServer {
-    /// Guests at once. Each takes a descriptor for its page and one for each of its two connections, of 1024 in all.
+    /// Guests at once. Each takes four of 4096 descriptors: its page, its two connections, and where its proxy posts.
     package static let guestsMax = 256
 
     package typealias Connection = ServiceConnection<GuestPCRs?>
@@ -96,7 +96,8 @@ package final class PCRServer {
             let guest = try guest(of: known)
             guest.door = door.pid
             guest.isAwaited = false
-            return (guest, [guest.readable])
+            guard let posts = guest.acceptPosts() else { throw .unavailable }
+            return (guest, [guest.readable, posts])
         }
     }
 
@@ -159,11 +160,8 @@ package final class PCRServer {
                 try pcrs.startup(state: startup.state, isReset: startup.isReset, banks: startup.banks)
             },
             command(PCRCalls.Shutdown.self) { (pcrs, type) throws(TPMRC) in try pcrs.shutdown(state: type.state) },
-            command(PCRCalls.Extend.self, Self.extend),
-            .posted(PCRCalls.PostExtend.self) { (request, change, proxy: Connection) in
-                // How it went, the page says.
-                try? Self.make(change, proxy) { (pcrs) throws(TPMRC) in try Self.extend(&pcrs, request) }
-            },
+            command(PCRCalls.Extend.self) { (pcrs, request) throws(TPMRC) in try pcrs.extend(request) },
+            .silent(PCRCalls.TakePosted.self) { (_, proxy: Connection) in proxy.state?.takePosted() },
             command(PCRCalls.ResetPCR.self) { (pcrs, pcr) throws(TPMRC) in try pcrs.reset(Int(pcr)) },
             command(PCRCalls.CountClear.self) { (pcrs, _) throws(TPMRC) in try pcrs.countClear() },
             command(PCRCalls.AbortEvent.self) { (pcrs, _) in pcrs.abortEvent() },
@@ -175,18 +173,10 @@ package final class PCRServer {
         _ call: K.Type, _ body: @escaping (inout VirtualPCRs, K.Request) throws(TPMRC) -> Void
     ) -> Route<Connection> where K.Reply == Nothing {
         .numbered(call) { (request, change, proxy: Connection) throws(CallStatus) in
-            try Self.make(change, proxy) { (pcrs) throws(TPMRC) in try body(&pcrs, request) }
+            guard let guest = proxy.state, !guest.isForgotten else { throw .notPermitted }
+            try guest.change(change, by: .proxy) { (pcrs) throws(TPMRC) in try body(&pcrs, request) }
             return Nothing()
         }
-    }
-
-    private static func make(_ change: UInt64, _ proxy: Connection, _ body: (inout VirtualPCRs) throws(TPMRC) -> Void) throws(CallStatus) {
-        guard let guest = proxy.state, !guest.isForgotten else { throw .notPermitted }
-        try guest.change(change, by: .proxy, body)
-    }
-
-    private static func extend(_ pcrs: inout VirtualPCRs, _ request: PCRCalls.Extend.Request) throws(TPMRC) {
-        try pcrs.extend(Int(request.pcr), request.digests)
     }
 
     // MARK: From the policy checker and the administrator
@@ -210,15 +200,16 @@ package final class PCRServer {
         guard let id = GuestID(request.guest), let guest = guests[id] else { throw .unavailable }
         // Each bank once, so that the reply fits a frame.
         guard Set(request.selection.map(\.hash)).count == request.selection.count else { throw .malformed }
-        let values = guest.values
+        let pcrs = guest.pcrs
+        let values = pcrs.values
         guard values.started else { throw CallStatus(rawValue: TPMRC.initialize.rawValue) }
         return PCRCalls.Values.Reply(
             generation: values.generation, bootCount: values.bootCount, updateCounter: values.updateCounter,
-            locality: values.locality, digests: guest.digests(request.selection))
+            locality: values.locality, digests: pcrs.digests(request.selection))
     }
 
     private static func status(_ guest: GuestPCRs) -> [(key: String, value: String)] {
-        let values = guest.values
+        let values = guest.pcrs.values
         let numbers = [("boots", String(values.bootCount)), ("locality", String(values.locality)), ("changes", String(values.updateCounter))]
         return [("started", values.started ? "yes" : "no")] + numbers + (guest.door.map { [("door", String($0))] } ?? [])
     }

@@ -160,6 +160,8 @@ package struct VirtualPCRs: Sendable {
         change(pcr, by: digests)
     }
 
+    mutating func extend(_ request: PCRCalls.Extend.Request) throws(TPMRC) { try extend(Int(request.pcr), request.digests) }
+
     /// TPM2_PCR_Reset (Part 3, 22.8)
     package mutating func reset(_ pcr: Int) throws(TPMRC) {
         try begin()

@@ -31,12 +31,21 @@ package enum Introduction {
     }
 
     /// A channel with a proxy's rights, bound to the door's guest. The reply brings its descriptor; paratpm-pcr and
-    /// paratpm-policy add a second: the guest's vPCRs and its policy, each a page for reading.
+    /// paratpm-policy add a second: the guest's vPCRs and its policy, each a page for reading; and paratpm-pcr a third, for
+    /// PCRCalls.PostedExtend.
     package enum OpenProxyChannel: Call {
         package static let number: UInt16 = 3
         package static let callers: Caller = [.door]
         package typealias Request = Nothing
         package typealias Reply = Nothing
+
+        package static func descriptors(of service: ServiceName) -> Int {
+            switch service {
+            case .device: 1
+            case .policy: 2
+            case .pcr: 3
+            }
+        }
     }
 
     /// The message that Prove signs.

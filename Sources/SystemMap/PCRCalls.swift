@@ -154,13 +154,36 @@ package enum PCRCalls {
         package typealias Reply = Nothing
     }
 
-    /// Extend, for a PCR that every locality may extend. The page says when it was made.
-    package enum PostExtend: Call {
+    /// An Extend, for a PCR that every locality may extend, whose answer nobody awaits: the page says when it was made. It goes by a
+    /// socket of its own, the third descriptor of OpenProxyChannel, and nobody is woken by it. paratpm-pcr takes what waits there before
+    /// it does or says anything else about the guest's vPCRs, whoever asks.
+    package struct PostedExtend: WireCodable, Sendable {
+        /// The number that Extend would have.
+        package let change: UInt64
+        package let request: Extend.Request
+
+        package init(change: UInt64, _ request: Extend.Request) {
+            self.change = change
+            self.request = request
+        }
+        package init(from reader: inout WireReader) throws(WireError) {
+            change = try reader.u64()
+            request = try reader.value()
+        }
+        package func encode(to writer: inout WireWriter) {
+            writer.u64(change)
+            writer.value(request)
+        }
+        /// So many at most may wait; those behind them may come too late.
+        package static let waitingMax = 16
+    }
+
+    /// Makes what was posted, now.
+    package enum TakePosted: Call {
         package static let number: UInt16 = 38
         package static let callers: Caller = [.proxy]
-        package static let isNumbered = true
-        package static let isPosted = true
-        package typealias Request = Extend.Request
+        package static let isSilent = true
+        package typealias Request = Nothing
         package typealias Reply = Nothing
     }
 

@@ -10,10 +10,12 @@ package enum ProxyCalls {
         package static let door: Int32 = 3
         /// The guest's state file, open for reading and writing, locked by the door.
         package static let state: Int32 = 4
+        /// CommandMark
+        package static let mark: Int32 = 5
     }
 
-    /// A channel to a service, new or after the service came back. The request brings its descriptor (and for pcr and
-    /// policy a second, the page).
+    /// A channel to a service, new or after the service came back. The request brings what
+    /// OpenProxyChannel did.
     package enum UseChannel: Call {
         package static let number: UInt16 = 16
         package static let callers: Caller = [.door]

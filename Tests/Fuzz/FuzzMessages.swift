@@ -22,7 +22,7 @@ private var messages: [([UInt8]) -> Void] {
     + both(ProxyCalls.UseChannel.self) + both(ProxyCalls.PowerOn.self) + both(ProxyCalls.SetBufferSize.self)
     + both(Introduction.Hello.self) + both(Introduction.Prove.self) + both(Introduction.OpenProxyChannel.self)
     // A status report repairs what is not UTF-8, so its bytes may change.
-    + [decode(PolicyState.self), { _ = try? StatusReport(wire: $0).wire }]
+    + [decode(PolicyState.self), decode(PCRCalls.PostedExtend.self), { _ = try? StatusReport(wire: $0).wire }]
 }
 
 private func both<C: Call>(_: C.Type) -> [([UInt8]) -> Void] { [decode(C.Request.self), decode(C.Reply.self)] }

@@ -2,6 +2,7 @@
 import Glibc
 import GuestProxy
 import IPC
+import SystemMap
 import Testing
 
 /// TPM2_GetRandom(16), and a response that shows which command it answers.
@@ -32,13 +33,16 @@ private let header: [UInt8] = [0, 0, 0, 8, 3, 0, 0, 0, 12]
 
 @Suite struct DataConnections {
     private let client: Int32
+    private let mark: CommandMark
     private let connection: DataConnection
 
     init() throws {
         var ends: [Int32] = [-1, -1]
         try #require(socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0, &ends) == 0)
         client = ends[0]
-        connection = DataConnection(Descriptor(owning: ends[1]), allowsHeader: true)
+        let page = try #require(CommandMark.makeFile())
+        mark = try #require(CommandMark(page))
+        connection = DataConnection(Descriptor(owning: ends[1]), allowsHeader: true, mark: mark)
     }
 
     private func send(_ bytes: [UInt8]) { _ = write(client, bytes, bytes.count) }
@@ -128,14 +132,38 @@ private let header: [UInt8] = [0, 0, 0, 8, 3, 0, 0, 0, 12]
         #expect(served().commands == [command])
     }
 
-    @Test func theCommandStaysInTheSocketUntilItIsExecuted() {
-        send(command)
-        var waiting = 0
-        _ = connection.serve { (_, _) in
-            var buffer = [UInt8](repeating: 0, count: 64)
-            waiting = recv(connection.descriptor.raw, &buffer, buffer.count, Int32(MSG_PEEK) | Int32(MSG_DONTWAIT))
-            return response
+    @Test func whatAProxyTookAndDiedOfIsAnsweredByTheNext() throws {
+        let next = DataConnection(Descriptor(owning: dup(connection.descriptor.raw)), allowsHeader: true, mark: mark)
+        for (bytes, answer) in [(command, response), (header + command, [0, 0, 0, 10] + response + [0, 0, 0, 0])] {
+            send(bytes)
+            var answered: [UInt8] = []
+            _ = connection.serve { (_, _) in
+                // Here it dies.
+                next.answerInterrupted(response)
+                answered = received()
+                return response
+            }
+            #expect(answered == answer)
+            #expect(received() == answer)
+            // What was answered is not answered again.
+            next.answerInterrupted(response)
+            #expect(received() == [])
         }
-        #expect(waiting == command.count)
+        // Nor what is not there yet.
+        send(Array(command.prefix(11)))
+        #expect(served() == (true, []))
+        next.answerInterrupted(response)
+        #expect(received() == [])
+    }
+
+    @Test func aLongCommandIsOne() {
+        for size in [999, 1000, 1001, 2000, 4096] {
+            let long = [0x80, 0x01, 0, 0, UInt8(size >> 8), UInt8(size & 0xFF)] + [UInt8](repeating: 7, count: size - 6)
+            send(long)
+            #expect(served() == (true, [long]))
+            // What is longer than it says is one command as well.
+            send([0x80, 0x01, 0, 0, 0, 12] + long.dropFirst(6))
+            #expect(served().commands.map(\.count) == [size])
+        }
     }
 }

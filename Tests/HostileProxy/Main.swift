@@ -29,12 +29,12 @@ import Wire
         }
     }
 
-    /// In two messages: the channels to device, pcr and policy and the page that came with that to pcr; what it was born with, and the page of its
-    /// policy.
+    /// In two messages: the channels to device, pcr and policy and the page that came with that to pcr; what it was born with, the page of its
+    /// policy, and where it posts.
     private static func surrender(_ loot: [UInt8: [Descriptor]], _ door: Descriptor, _ state: Descriptor, at listener: Descriptor) {
         let client = Descriptor(owning: csystem_accept(listener.raw, 0))
-        let channels = ServiceName.allCases.indices.compactMap { loot[UInt8($0)]?.first } + (loot[1] ?? []).dropFirst()
-        for descriptors in [channels, [door, state] + (loot[2] ?? []).dropFirst()] {
+        let channels = ServiceName.allCases.indices.compactMap { loot[UInt8($0)]?.first } + (loot[1] ?? []).dropFirst().prefix(1)
+        for descriptors in [channels, [door, state] + (loot[2] ?? []).dropFirst() + (loot[1] ?? []).dropFirst(2)] {
             csystem_send(client.raw, [0], 1, descriptors.map(\.raw), Int32(descriptors.count), 0)
         }
     }

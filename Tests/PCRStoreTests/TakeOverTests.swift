@@ -55,13 +55,15 @@ private struct Connections {
     let door: Channel
     let proxy: Channel
     let page: VPCRPage
+    let posts: Channel
 
     init(_ guest: TestGuest) throws {
         door = try guest.door(.pcr)
         let (proxy, descriptors) = try guest.proxy(.pcr)
         self.proxy = proxy
-        let file = try #require(descriptors.first)
-        page = try #require(VPCRPage(file, writable: false))
+        try #require(descriptors.count == 2)
+        page = try #require(VPCRPage(descriptors[0], writable: false))
+        posts = Channel(descriptors[1])
     }
 }
 
@@ -123,8 +125,8 @@ private let startup = PCRCalls.Startup.Request(state: false)
         #expect(c.page.change == 5)
         let before = try #require(c.page.read())
         let request = PCRCalls.Extend.Request(pcr: 10, digests: [ones])
-        try c.proxy.post(PCRCalls.PostExtend.self, request, change: 6)
-        // Behind it, on the same connection
+        try c.posts.send(PCRCalls.PostedExtend(change: 6, request).wire)
+        // Behind it
         _ = try c.proxy.call(PCRCalls.Extend.self, request, change: 6)
         #expect(c.page.change == 6)
         let values = try #require(c.page.read())
@@ -134,16 +136,56 @@ private let startup = PCRCalls.Startup.Request(state: false)
         c = try Connections(guest)
         #expect(c.page.change == 6 && c.page.read() == values)
         // Of several, the first is asked for again when all are made.
-        for change in 7...9 as ClosedRange<UInt64> { try c.proxy.post(PCRCalls.PostExtend.self, request, change: change) }
+        for change in 7...9 as ClosedRange<UInt64> { try c.posts.send(PCRCalls.PostedExtend(change: change, request).wire) }
         _ = try c.proxy.call(PCRCalls.Extend.self, request, change: 7)
         #expect(c.page.change == 9 && c.page.read()?.updateCounter == values.updateCounter + 3)
         let later = try #require(c.page.read())
         // What is refused is not made, and says why when it is asked for again.
-        try c.proxy.post(PCRCalls.PostExtend.self, .init(pcr: 17, digests: [ones]), change: 10)
+        try c.posts.send(PCRCalls.PostedExtend(change: 10, .init(pcr: 17, digests: [ones])).wire)
         #expect(throws: IPCError.status(CallStatus(rawValue: TPMRC.locality.rawValue))) {
             try c.proxy.call(PCRCalls.Extend.self, .init(pcr: 17, digests: [ones]), change: 10)
         }
         #expect(c.page.change == 0 && c.page.read() == later)
+    }
+
+    /// Nobody is woken by what is posted; but nobody sees the vPCRs without it, and who posted it cannot take it back.
+    @Test func whatIsPostedIsMadeBeforeAnyoneLooks() throws {
+        let pcrs = try ManagedPCRs()
+        let guest = try pcrs.directory.addGuest("one")
+        let request = PCRCalls.Extend.Request(pcr: 10, digests: [ones])
+        var change: UInt64 = 0
+        func started() throws -> Connections {
+            change += 1
+            let c = try Connections(guest)
+            _ = try c.door.call(PCRCalls.PowerOn.self, Nothing())
+            _ = try c.proxy.call(PCRCalls.Startup.self, startup)
+            try c.posts.send(PCRCalls.PostedExtend(change: change, request).wire)
+            #expect(c.page.change != change)
+            return c
+        }
+        let extended = digest(.sha256, [UInt8](repeating: 0, count: 32), ones.digest)
+
+        // An administrator, and the policy checker
+        var c = try started()
+        let selection = [PCRSelection(.sha256, pcrs: [10])]
+        let admin = try pcrs.directory.connect(.pcr)
+        #expect(try admin.call(PCRCalls.Values.self, .init(guest: guest.id.bytes, selection: selection)).digests == [TaggedDigest(.sha256, extended)])
+        // The platform
+        c = try started()
+        _ = try c.door.call(PCRCalls.SetLocality.self, 0)
+        #expect(c.page.read()?.digest(.sha256, 10) == extended)
+        // Another command of the guest
+        c = try started()
+        _ = try c.proxy.call(PCRCalls.CountClear.self, Nothing())
+        #expect(c.page.read()?.digest(.sha256, 10) == extended)
+        // The proxy says so
+        c = try started()
+        try c.proxy.tell(PCRCalls.TakePosted.self, Nothing())
+        while c.page.change != change { usleep(1000) }
+        // The next proxy of a guest whose proxy is gone
+        c = try started()
+        c = try Connections(guest)
+        #expect(c.page.read()?.digest(.sha256, 10) == extended)
     }
 
     @Test func whatABootMeasuresFirstIsMeasuredByWhoeverStartsIt() throws {

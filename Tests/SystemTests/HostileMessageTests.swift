@@ -62,8 +62,8 @@ import Wire
     @Test func makesEveryCallThatIsNotAProxys() throws {
         let own = ProxyMessage.all()
         for (name, channel) in proxy.services {
-            // A proxy may withdraw and post, and gets no answer to that.
-            let allowed = Set(own.filter { $0.service == name }.map(\.number) + [DeviceCalls.Withdraw.number, PCRCalls.PostExtend.number])
+            // A proxy may withdraw and announce, and gets no answer to that.
+            let allowed = Set(own.filter { $0.service == name }.map(\.number) + [DeviceCalls.Withdraw.number, PCRCalls.TakePosted.number])
             for number in (UInt16(0)...1023).filter({ !allowed.contains($0) }) + [4096, 0x7FFF, 0x8000, .max] {
                 let status = try answer(number.wire + [UInt8](repeating: 0, count: 40), channel)
                 #expect(status == notPermitted || status == CallStatus.unknownCall.rawValue, "\(name) \(number)")
@@ -80,14 +80,26 @@ import Wire
 
     @Test func postsExtends() throws {
         let request = PCRCalls.Extend.Request(pcr: 16, digests: [TaggedDigest(.sha256, [UInt8](repeating: 1, count: 32))])
-        let message = PCRCalls.PostExtend.number.wire + UInt64(0).wire + request.wire
-        for count in 2..<message.count { #expect(try answer(Array(message.prefix(count)), proxy.pcr) == malformed, "\(count) bytes") }
-        #expect(try answer(message + [0], proxy.pcr) == malformed)
-        // More than any socket holds: paratpm-pcr takes them one by one, and the others' between them.
-        for _ in 0..<5000 { try proxy.pcr.send(message) }
-        // One that is refused has no answer either.
-        try proxy.pcr.post(PCRCalls.PostExtend.self, .init(pcr: 17, digests: []), change: 9)
-        _ = try proxy.pcr.call(PCRCalls.ResetPCR.self, 16)
+        let message = PCRCalls.PostedExtend(change: 0, request).wire
+        let page = try #require(VPCRPage(proxy.page, writable: false))
+        let values = try #require(page.read())
+        func announce() throws {
+            try proxy.pcr.tell(PCRCalls.TakePosted.self, Nothing())
+            _ = try proxy.pcr.call(PCRCalls.AbortEvent.self, Nothing())
+        }
+        for malformed in (1..<message.count).map({ Array(message.prefix($0)) }) + [message + [0], PCRCalls.PostedExtend(change: 9, .init(pcr: 17, digests: [])).wire] {
+            try proxy.posts.send(malformed)
+            try announce()
+        }
+        #expect(page.read() == values)
+        // As many as a socket holds: paratpm-pcr takes some at a time.
+        var count = 0
+        while csystem_send(proxy.posts.descriptor.raw, message, message.count, nil, 0, Int32(MSG_DONTWAIT)) > 0 { count += 1 }
+        #expect(count > PCRCalls.PostedExtend.waitingMax)
+        try othersLive()
+        for _ in 0..<count { try announce() }
+        #expect(page.read()?.digest(.sha256, 16) != values.digest(.sha256, 16))
+        #expect(csystem_send(proxy.posts.descriptor.raw, message, message.count, nil, 0, Int32(MSG_DONTWAIT)) > 0)
         try othersLive()
     }
 

@@ -27,7 +27,9 @@ int csystem_accept(int fd, int extra_flags);
 int csystem_memfd(const char *name);
 /// Seals a memory file for ever against resizing and against writing, but for the mappings that exist.
 int csystem_seal(int fd);
-/// Whether it is sealed so.
+/// Against resizing alone.
+int csystem_seal_size(int fd);
+/// Whether it is sealed against both.
 int csystem_is_sealed(int fd);
 int csystem_fcntl(int fd, int command, int argument);
 int csystem_open(const char *path, int flags, mode_t mode);
@@ -69,5 +71,5 @@ int csystem_copies_unchanged(const volatile uint32_t *sequence, uint32_t since);
 pid_t csystem_spawn(const char *path, char *const argv[], char *const envp[], const int *sources, const int *targets, int count,
                     int death_signal);
 
-/// Gives back what was allocated for a while: a process that starts up needs more than one that serves.
+/// Gives back what was allocated for a while, of the heap and of the caller's stack: a process that starts up needs more than one that serves.
 void csystem_return_free_memory(void);

@@ -20,6 +20,8 @@ final class TakenOverProxy {
     let page: Descriptor
     /// That of its policy
     let policyPage: Descriptor
+    /// PCRCalls.PostedExtend
+    let posts: Channel
     /// To its door
     let door: Channel
     let state: Descriptor
@@ -33,9 +35,10 @@ final class TakenOverProxy {
         let client = try Self.connect(emulator.dataSocket)
         let channels = try client.receive().descriptors
         let inherited = try client.receive().descriptors
-        try #require(channels.count == 4 && inherited.count == 3)
+        try #require(channels.count == 4 && inherited.count == 4)
         (device, pcr, policy, page) = (Channel(channels[0]), Channel(channels[1]), Channel(channels[2]), channels[3])
         (door, state, policyPage) = (Channel(inherited[0]), inherited[1], inherited[2])
+        posts = Channel(inherited[3])
         for channel in [device, pcr, policy, door] { channel.setPatience(30) }
     }
 
