@@ -34,8 +34,7 @@ final class ProxyProcess {
 
     /// Seconds that the calls from now on wait.
     func setPatience(_ seconds: Int) {
-        var limit = timeval(tv_sec: seconds, tv_usec: 0)
-        setsockopt(channel.descriptor.raw, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
+        channel.descriptor.setReceiveTimeout(milliseconds: seconds * 1000)
     }
 
     func call<C: Call>(_ call: C.Type, _ request: C.Request, descriptors: [Descriptor] = []) throws(IPCError) -> C.Reply {

@@ -52,9 +52,13 @@ final class RunningGuest {
         for service in ServiceName.allCases { try giveChannel(service, to: proxy) }
     }
 
+    /// How long the proxy waits for the chip before it also looks for its door's cancellation, in milliseconds. Most answers come sooner.
+    private static let undisturbed = 10
+
     /// A new channel for a service that came back, or for a new proxy.
     private func giveChannel(_ service: ServiceName, to proxy: ProxyProcess) throws(Failure) {
         let descriptors = try broker.proxyChannel(service)
+        if service == .device { descriptors[0].setReceiveTimeout(milliseconds: Self.undisturbed) }
         if service == .pcr { page = VPCRPage(descriptors[1], writable: false) }
         guard let index = ServiceName.allCases.firstIndex(of: service) else { return }
         try tell(proxy, ProxyCalls.UseChannel.self, UInt8(index), descriptors)

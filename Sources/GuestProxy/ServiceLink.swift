@@ -43,7 +43,7 @@ final class ServiceLink {
 
     func use(_ descriptor: Descriptor) {
         let channel = Channel(descriptor)
-        // The chip alone may take long.
+        // The chip alone may take long; the door gave this channel a receive timeout.
         if service == .device { channel.awaiting = { [weak self] in self?.awaitReply($0) } }
         self.channel = channel
         epoch += 1

@@ -5,7 +5,7 @@ import Wire
 
 public final class Channel {
     public let descriptor: Descriptor
-    /// What is done while the answer to a call is awaited; it returns when that is there.
+    /// What is done where the answer to a call does not come within the descriptor's receive timeout; it returns when that is there.
     public var awaiting: ((Channel) -> Void)?
 
     public init(_ descriptor: Descriptor) { self.descriptor = descriptor }
@@ -18,10 +18,7 @@ public final class Channel {
         let channel = Channel(Descriptor(owning: raw))
         guard let result = withUnixAddress(path, { Glibc.connect(raw, $0, $1) }) else { throw .system(ENAMETOOLONG) }
         guard result == 0 else { throw .system(errno) }
-        if let timeout {
-            var limit = timeval(tv_sec: timeout, tv_usec: 0)
-            setsockopt(raw, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
-        }
+        if let timeout { channel.descriptor.setReceiveTimeout(milliseconds: timeout * 1000) }
         return channel
     }
 
@@ -73,8 +70,7 @@ public final class Channel {
         _: C.Type, _ request: C.Request, change: UInt64 = 0, descriptors: [Descriptor] = []
     ) throws(IPCError) -> (reply: C.Reply, descriptors: [Descriptor]) {
         try send(Self.message(C.self, request, change), descriptors: descriptors)
-        awaiting?(self)
-        let (bytes, received) = try receive()
+        let (bytes, received) = try receiveAnswer()
         var reader = WireReader(bytes)
         do {
             let status = CallStatus(rawValue: try reader.u32())
@@ -86,6 +82,14 @@ public final class Channel {
             throw error
         } catch {
             throw .malformed
+        }
+    }
+
+    @usableFromInline func receiveAnswer() throws(IPCError) -> (bytes: [UInt8], descriptors: [Descriptor]) {
+        do throws(IPCError) { return try receive() } catch {
+            guard error == .timeout, let awaiting else { throw error }
+            awaiting(self)
+            return try receive()
         }
     }
 

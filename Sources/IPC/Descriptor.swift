@@ -8,6 +8,12 @@ public final class Descriptor: Sendable {
     public init(owning raw: Int32) { self.raw = raw }
     deinit { close(raw) }
 
+    /// How long a socket's reader waits (SO_RCVTIMEO).
+    public func setReceiveTimeout(milliseconds: Int) {
+        var limit = timeval(tv_sec: milliseconds / 1000, tv_usec: milliseconds % 1000 * 1000)
+        setsockopt(raw, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
+    }
+
     /// A connected pair of SOCK_SEQPACKET sockets, close-on-exec.
     public static func pair() throws(IPCError) -> (Descriptor, Descriptor) {
         var ends: [Int32] = [-1, -1]
