@@ -15,6 +15,7 @@ public struct TPMCommandCode: RawRepresentable, Hashable, Sendable, Comparable {
 
 extension TPMCommandCode: WireCodable {
     public init(from reader: inout WireReader) throws(WireError) { rawValue = try reader.u32() }
+    public var wire: [UInt8] { rawValue.wire }
     public func encode(to writer: inout WireWriter) { writer.u32(rawValue) }
 }
 

@@ -91,18 +91,16 @@ package struct CommandMessage: Sendable {
     }
 
     package var bytes: [UInt8] {
-        var body = WireWriter()
-        for handle in handles { body.value(handle) }
-        if !sessions.isEmpty {
-            var area = WireWriter()
-            for session in sessions { area.value(session) }
-            body.sized32(area.bytes)
-        }
-        body.raw(parameters)
-        var writer = WireWriter()
+        var area = WireWriter()
+        for session in sessions { area.value(session) }
+        let authorization = sessions.isEmpty ? 0 : 4 + area.bytes.count
+        let size = MessageHeader.size + handles.count * TPMHandle.size + authorization + parameters.count
+        var writer = WireWriter(capacity: size)
         let tag = sessions.isEmpty ? StructureTag.noSessions : StructureTag.sessions
-        writer.value(MessageHeader(tag: tag, size: UInt32(MessageHeader.size + body.bytes.count), code: code.rawValue))
-        writer.raw(body.bytes)
+        writer.value(MessageHeader(tag: tag, size: UInt32(size), code: code.rawValue))
+        for handle in handles { writer.value(handle) }
+        if !sessions.isEmpty { writer.sized32(area.bytes) }
+        writer.raw(parameters)
         return writer.bytes
     }
 }

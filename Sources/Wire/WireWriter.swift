@@ -53,6 +53,11 @@ public struct WireWriter: Sendable {
     }
 }
 
+extension WireCodable where Self: FixedWidthInteger {
+    /// Big-endian; without a writer.
+    @inlinable public var wire: [UInt8] { withUnsafeBytes(of: bigEndian) { Array($0) } }
+}
+
 // The integers and byte strings that interfaces are made of.
 extension UInt8: WireCodable {
     public init(from reader: inout WireReader) throws(WireError) { self = try reader.integer() }

@@ -59,9 +59,11 @@ extension VirtualTPM {
         return response
     }
 
-    /// For the gate, which only authorized commands come to.
+    /// For the gate, which only authorized commands with a gated key come to.
     private func underWay(_ call: CommandCall, _ names: [[UInt8]], _ parameters: [UInt8]) -> CommandUnderWay? {
-        guard !call.sessions.isEmpty, call.row.code.gatedHandle != nil else { return nil }
+        guard !call.sessions.isEmpty, let place = call.row.code.gatedHandle, place < call.handles.count,
+            (try? object(call.handles[place]))?.isGated == true
+        else { return nil }
         let tokens = call.sessions.map { $0.authorizes == nil ? [] : volatile.sessions[$0.handle]?.policy?.token ?? [] }
         return CommandUnderWay(
             command: GuestCommand(code: call.row.code, names: names, parameters: parameters), tokens: tokens, epoch: volatile.powerOnTime)

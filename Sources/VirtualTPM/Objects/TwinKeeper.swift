@@ -64,9 +64,13 @@ final class TwinReference {
 }
 
 extension LoadedObject {
+    var isGated: Bool {
+        if case .twin(let twin) = backing { twin.isGated } else { false }
+    }
+
     /// The twin that only the policy checker can use; nil: this process can use the object, or nobody can.
     var gatedTwin: GatedTwin? {
-        if case .twin(let twin) = backing, twin.isGated { GatedTwin(object: GatedObject(area: publicArea, twin: twin.blob), keeper: twin.keeper) } else { nil }
+        if isGated, case .twin(let twin) = backing { GatedTwin(object: GatedObject(area: publicArea, twin: twin.blob), keeper: twin.keeper) } else { nil }
     }
 
     /// The twin with which the policy checker signs. An ECDAA key that is gated but not restricted it only unseals.
