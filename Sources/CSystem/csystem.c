@@ -211,7 +211,8 @@ pid_t csystem_spawn(const char *path, char *const argv[], char *const envp[], co
 
 void csystem_return_free_memory(void) {
     malloc_trim(0);
-    // SAFETY: below the page under this frame there is nothing of the stack in use, and within its guard gap (1 MiB) nothing else.
+    // SAFETY: on the main thread. Below the page under this frame there is nothing of its stack in use, and within its guard gap (1 MiB)
+    // nothing else.
     enum { page = 4096, deepest = 128 * 1024 };
     uintptr_t end = ((uintptr_t)__builtin_frame_address(0) - page) & ~(uintptr_t)(page - 1);
     madvise((void *)(end - deepest), deepest, MADV_DONTNEED);

@@ -67,7 +67,7 @@ package struct HashContext: Sendable {
     /// The digest of everything so far; the context itself can go on.
     package func finished() -> [UInt8] {
         // SAFETY: a final call writes exactly the digest of the context's hash; SHA512_Final knows SHA-384 by md_len.
-        withTemporaryBytes(hash.digestSize) { result in
+        writtenBytes(hash.digestSize) { result in
             switch state {
             case .sha1(var context): SHA1_Final(result, &context)
             case .sha256(var context): SHA256_Final(result, &context)

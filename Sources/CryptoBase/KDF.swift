@@ -23,8 +23,8 @@ package func kdfa(
     fixed.append(0)
     fixed += contextU
     fixed += contextV
-    fixed += UInt32(bits).bigEndianBytes
-    return expand(bits: bits) { counter in keyed.finished(with: [counter.bigEndianBytes, fixed]) }
+    fixed += UInt32(bits).wire
+    return expand(bits: bits) { counter in keyed.finished(with: [counter.wire, fixed]) }
 }
 
 /// KDFe (Part 1, 11.4.10.3): SP 800-56A with a hash.
@@ -37,13 +37,13 @@ package func kdfe(
     _ hash: HashAlgorithm, z: [UInt8], label: String, partyU: [UInt8], partyV: [UInt8], bits: Int
 ) -> [UInt8] {
     let label = Array(label.utf8) + [0]
-    return expand(bits: bits) { counter in digest(hash, counter.bigEndianBytes, z, label, partyU, partyV) }
+    return expand(bits: bits) { counter in digest(hash, counter.wire, z, label, partyU, partyV) }
 }
 
 /// MGF1 (RFC 8017, B.2.1)
 /// - Returns: `count` bytes.
 package func mgf1(_ hash: HashAlgorithm, seed: [UInt8], count: Int) -> [UInt8] {
-    expand(bits: count * 8, from: 0) { counter in digest(hash, seed, counter.bigEndianBytes) }
+    expand(bits: count * 8, from: 0) { counter in digest(hash, seed, counter.wire) }
 }
 
 /// Blocks under a rising counter, cut to `bits`.
@@ -59,11 +59,4 @@ private func expand(bits: Int, from first: UInt32 = 1, block: (UInt32) -> [UInt8
     result.removeLast(result.count - count)
     if bits % 8 != 0 { result[0] &= 1 << (bits % 8) - 1 }
     return result
-}
-
-extension UInt32 {
-    package var bigEndianBytes: [UInt8] {
-        [UInt8(truncatingIfNeeded: self >> 24), UInt8(truncatingIfNeeded: self >> 16),
-         UInt8(truncatingIfNeeded: self >> 8), UInt8(truncatingIfNeeded: self)]
-    }
 }

@@ -45,9 +45,9 @@ package func wipe(_ bytes: inout [UInt8]) {
     bytes.withUnsafeMutableBytes { OPENSSL_cleanse($0.baseAddress, $0.count) }
 }
 
-/// As many bytes as asked for, that a function writes to the stack, where none of them stays. (Array(repeating:count:) looks its type up
+/// As many bytes as asked for, that a function writes: to the stack, where none of them stays. (Array(repeating:count:) looks its type up
 /// each time, which costs as much as a block of SHA-256.)
-func withTemporaryBytes(_ count: Int, _ write: (UnsafeMutablePointer<UInt8>) -> Void) -> [UInt8] {
+func writtenBytes(_ count: Int, by write: (UnsafeMutablePointer<UInt8>) -> Void) -> [UInt8] {
     withUnsafeTemporaryAllocation(of: UInt8.self, capacity: count) { buffer in
         guard let start = buffer.baseAddress else { return [] }
         write(start)

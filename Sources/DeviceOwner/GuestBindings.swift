@@ -128,7 +128,7 @@ final class GuestBindings {
             try chip.policyPCR(approval.selection, in: session)
             try chip.policyAuthorize(
                 approval.policy, reference: guest.bytes, keyName: binding.updateKey.name, ticket, in: session)
-            let result = try body(Entity(handle, name: binding.parent.area.name), session)
+            let result = try body(Entity(handle, name: binding.parent.name), session)
             try chip.flushQuietly(handle)
             return result
         } catch {

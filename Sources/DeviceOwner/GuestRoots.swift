@@ -172,6 +172,6 @@ final class GuestRoots {
             try cache.reserve(Self.slotsUnderHostRoot)
             return try chip.load(root.area, root.wrapped, under: hostRoot.entity)
         }
-        return Entity(handle, name: root.area.name)
+        return Entity(handle, name: root.name)
     }
 }

@@ -119,7 +119,7 @@ final class HostIdentity {
         _ key: WrappedObject, _ kind: EndorsementCertificate, auth: Secret
     ) throws(ChipError) -> (PublicArea, HostEvidence.Activation) {
         try withEndorsementKey(key, kind, auth: auth) { (own, endorsementKey, area) throws(ChipError) in
-            guard let credential = try? Credential(for: area, keyName: key.area.name) else { throw .garbage }
+            guard let credential = try? Credential(for: area, keyName: key.name) else { throw .garbage }
             let secret = try chip.activateCredential(credential.blob, credential.encryptedSecret, for: own, with: endorsementKey, auth: auth)
             guard constantTimeEqual(secret, credential.secret) else { throw .garbage }
             return (area, HostEvidence.Activation(seed: credential.seed, credential: credential.secret, blob: credential.blob))
@@ -157,7 +157,7 @@ final class HostIdentity {
             try cache.reserve(2)
             return try chip.load(object.area, object.wrapped, under: root.entity)
         }
-        return Entity(handle, name: object.area.name)
+        return Entity(handle, name: object.name)
     }
 
     private func existing() throws(ChipError) -> IdentityRecord {

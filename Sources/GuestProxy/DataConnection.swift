@@ -4,6 +4,7 @@ import Glibc
 import IPC
 import SystemMap
 import TPMWire
+import Wire
 
 /// How a command lies in the bytes of one read.
 package struct CommandFrame: Equatable {
@@ -127,10 +128,7 @@ package final class DataConnection {
     /// With a header before the command, the response stands between its length and a 32-bit 0.
     private func respond(_ response: [UInt8]) -> Bool {
         guard mark.isFramed else { return send(response) }
-        let size = UInt32(response.count)
-        let prefix = [UInt8(truncatingIfNeeded: size >> 24), UInt8(truncatingIfNeeded: size >> 16),
-                      UInt8(truncatingIfNeeded: size >> 8), UInt8(truncatingIfNeeded: size)]
-        return send(prefix + response + [0, 0, 0, 0])
+        return send(UInt32(response.count).wire + response + UInt32(0).wire)
     }
 
     private func send(_ bytes: [UInt8]) -> Bool {

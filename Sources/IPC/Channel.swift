@@ -44,9 +44,10 @@ public final class Channel {
                 let received = csystem_receive(descriptor.raw, buffer.baseAddress, buffer.count, raws.baseAddress, &count, flags)
                 if received < 0 { problem = errno }
                 for raw in raws[..<Int(count)] { descriptors.append(Descriptor(owning: raw)) }
-                let filled = UnsafeMutableRawBufferPointer(rebasing: buffer[..<max(0, received)])
-                defer { filled.initializeMemory(as: UInt8.self, repeating: 0) }  // replies may hold secrets
-                return Array(buffer[..<filled.count])
+                let filled = buffer[..<max(0, received)]
+                // Replies may hold secrets.
+                defer { UnsafeMutableRawBufferPointer(rebasing: filled).initializeMemory(as: UInt8.self, repeating: 0) }
+                return Array(filled)
             }
         }
         switch problem {

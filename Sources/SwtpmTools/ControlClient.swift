@@ -16,8 +16,7 @@ package struct ControlClient {
 
     package init(_ descriptor: Descriptor) {
         self.descriptor = descriptor
-        var limit = timeval(tv_sec: Self.patience, tv_usec: 0)
-        setsockopt(descriptor.raw, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
+        descriptor.setReceiveTimeout(milliseconds: Self.patience * 1000)
     }
 
     static func connect(unix path: String) throws(ToolError) -> ControlClient {

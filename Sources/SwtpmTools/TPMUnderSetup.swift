@@ -35,8 +35,7 @@ struct TPMUnderSetup {
         guard pid > 0 else { throw ToolError("Could not start \(program): \(describe(errno: errno))") }
         commands = ours
         client = ControlClient(ourControl)
-        var limit = timeval(tv_sec: Self.patience, tv_usec: 0)
-        setsockopt(ours.raw, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
+        ours.setReceiveTimeout(milliseconds: Self.patience * 1000)
     }
 
     private static func beside(_ name: String) throws(ToolError) -> String {

@@ -1,6 +1,7 @@
 // Owners of libcrypto's big numbers: each frees, and wipes, what it holds.
 import CCrypto
 @_exported import CryptoBase
+import Wire
 
 /// A BIGNUM, wiped when dropped.
 final class BigNumber: @unchecked Sendable {
@@ -25,7 +26,7 @@ final class BigNumber: @unchecked Sendable {
         markSecret()
     }
 
-    convenience init(_ value: UInt32) { self.init(value.bigEndianBytes) }
+    convenience init(_ value: UInt32) { self.init(value.wire) }
 
     deinit { BN_clear_free(pointer) }
 

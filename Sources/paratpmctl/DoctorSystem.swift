@@ -61,7 +61,7 @@ extension Examination {
     /// PARATPM_CHIP, as the unit of paratpm-device reads it.
     private var configuredChip: String {
         let file = (try? Files.read("\(instance.policyFilesDirectory)/device.env", max: 1 << 16)) ?? []
-        let lines = String(decoding: file ?? [], as: UTF8.self).split(separator: "\n")
+        let lines = String(decoding: file, as: UTF8.self).split(separator: "\n")
         return lines.last { $0.hasPrefix("PARATPM_CHIP=") }.map { String($0.dropFirst("PARATPM_CHIP=".count)) } ?? "device:/dev/tpm0"
     }
 

@@ -35,7 +35,7 @@ import Testing
 
     @Test func keptDescriptorsAreTheOnesThatWereSentUntilTheyAreForgotten() throws {
         try withManager { socket, manager in
-            let files = try ["one", "two", "one"].map { name in
+            let files = ["one", "two", "one"].map { name in
                 let file = Descriptor(owning: csystem_memfd(name))
                 #expect(write(file.raw, name, 3) == 3)
                 manager.keep(file, as: name)

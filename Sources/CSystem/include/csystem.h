@@ -71,5 +71,6 @@ int csystem_copies_unchanged(const volatile uint32_t *sequence, uint32_t since);
 pid_t csystem_spawn(const char *path, char *const argv[], char *const envp[], const int *sources, const int *targets, int count,
                     int death_signal);
 
-/// Gives back what was allocated for a while, of the heap and of the caller's stack: a process that starts up needs more than one that serves.
+/// Gives back what was allocated for a while, of the heap and of the caller's stack: a process that starts up needs more than one that serves. On the
+/// main thread alone.
 void csystem_return_free_memory(void);

@@ -41,7 +41,7 @@ final class Child {
 
     init(_ executable: String, _ arguments: [String], environment: [String: String] = [:], log: String) throws {
         logPath = log
-        FileManager.default.createFile(atPath: log, contents: nil)
+        _ = FileManager.default.createFile(atPath: log, contents: nil)
         let handle = try FileHandle(forUpdating: URL(fileURLWithPath: log))
         handle.seekToEndOfFile()
         process.executableURL = URL(fileURLWithPath: executable)
