@@ -95,9 +95,7 @@ package struct ChipSession {
     /// Checks a successful response and decrypts its first parameter. False: it is not the chip's answer to that command.
     package mutating func accept(_ answer: AuthResponse, of code: TPMCommandCode, _ parameters: inout [UInt8]) -> Bool {
         guard answer.nonce.count >= Self.nonceSize else { return false }
-        // rpHash (Part 1, 16.8)
-        let hash = digest(Self.hash, TPMRC.success.rawValue.wire, code.rawValue.wire, parameters)
-        let expected = authenticate(hash, newer: answer.nonce, older: sent.nonce, answer.attributes)
+        let expected = authenticate(Self.responseHash(code, parameters), newer: answer.nonce, older: sent.nonce, answer.attributes)
         guard constantTimeEqual(expected, answer.hmac) else { return false }
         nonceTPM = answer.nonce
         guard sent.attributes.contains(.encrypt) else { return true }
@@ -108,18 +106,32 @@ package struct ChipSession {
 
     /// cpHash (Part 1, 16.7)
     private static func parameterHash(_ code: TPMCommandCode, _ entities: [Entity], _ parameters: [UInt8]) -> [UInt8] {
-        var context = HashContext(hash)
-        context.update(code.rawValue.wire)
-        for entity in entities { context.update(entity.name) }
-        context.update(parameters)
-        return context.finished()
+        var message = WireWriter()
+        message.u32(code.rawValue)
+        for entity in entities { message.raw(entity.name) }
+        message.raw(parameters)
+        return digest(hash, message.bytes)
+    }
+
+    /// rpHash (Part 1, 16.8) of a successful response
+    private static func responseHash(_ code: TPMCommandCode, _ parameters: [UInt8]) -> [UInt8] {
+        var message = WireWriter()
+        message.u32(TPMRC.success.rawValue)
+        message.u32(code.rawValue)
+        message.raw(parameters)
+        return digest(hash, message.bytes)
     }
 
     /// Part 1, 19.6.5
     private func authenticate(
         _ parameterHash: [UInt8], newer: [UInt8], older: [UInt8], _ attributes: SessionAttributes
     ) -> [UInt8] {
-        sent.key.mac(parameterHash, newer, older, attributes.wire)
+        var message = WireWriter()
+        message.raw(parameterHash)
+        message.raw(newer)
+        message.raw(older)
+        message.u8(attributes.rawValue)
+        return sent.key.mac(message.bytes)
     }
 
     /// The data of the TPM2B that the parameters begin with; its size stays in the clear (Part 1, 21.1).

@@ -38,6 +38,14 @@ package func aesCFB(key: [UInt8], iv: [UInt8], data: [UInt8], encrypt: Bool) -> 
     return result
 }
 
+/// AES-CFB with a key and an IV that are used once.
+/// - Precondition: a key of 16, 24 or 32 bytes, and behind it an IV of 16.
+func aesCFB(keyAndIV: [UInt8], data: [UInt8], encrypt: Bool) -> [UInt8] {
+    let keySize = keyAndIV.count - aesBlockSize
+    var iv = Array(keyAndIV[keySize...])
+    return AESKeySchedule(keyAndIV, size: keySize).apply(.cfb, iv: &iv, data, encrypt: encrypt)
+}
+
 private let aeadTagSize = 16
 
 /// AES-256-GCM (SP 800-38D).
@@ -77,12 +85,17 @@ private final class AESKeySchedule {
     // SAFETY: allocated in init, freed in deinit; every C call below is given buffers of the lengths it is told.
     let pointer = UnsafeMutablePointer<AES_KEY>.allocate(capacity: 1)
 
-    /// - Precondition: a key of 16, 24 or 32 bytes.
-    init(_ key: [UInt8], forDecryption: Bool = false) {
+    convenience init(_ key: [UInt8], forDecryption: Bool = false) {
+        self.init(key, size: key.count, forDecryption: forDecryption)
+    }
+
+    /// The key is what `bytes` begins with.
+    /// - Precondition: a size of 16, 24 or 32.
+    init(_ bytes: [UInt8], size: Int, forDecryption: Bool = false) {
+        precondition(size <= bytes.count)
         pointer.initialize(to: AES_KEY())
         let status = forDecryption
-            ? AES_set_decrypt_key(key, Int32(key.count * 8), pointer)
-            : AES_set_encrypt_key(key, Int32(key.count * 8), pointer)
+            ? AES_set_decrypt_key(bytes, Int32(size * 8), pointer) : AES_set_encrypt_key(bytes, Int32(size * 8), pointer)
         precondition(status == 0, "AES key size")
     }
 

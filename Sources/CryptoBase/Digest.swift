@@ -10,6 +10,13 @@ package func digest(_ hash: HashAlgorithm, _ parts: [UInt8]...) -> [UInt8] {
     return context.finished()
 }
 
+/// H(bytes)
+package func digest(_ hash: HashAlgorithm, _ bytes: [UInt8]) -> [UInt8] {
+    var context = HashContext(hash)
+    context.update(bytes)
+    return context.finished()
+}
+
 /// HMAC(key, parts[0] || parts[1] || …) (Part 1, 11.4.3; RFC 2104)
 package func hmac(_ hash: HashAlgorithm, key: [UInt8], _ parts: [UInt8]...) -> [UInt8] {
     HMACContext(hash, key: key).finished(with: parts)
@@ -17,62 +24,47 @@ package func hmac(_ hash: HashAlgorithm, key: [UInt8], _ parts: [UInt8]...) -> [
 
 /// A digest in progress. A value: a copy goes its own way.
 package struct HashContext: Sendable {
-    // libcrypto's low-level contexts are plain memory, so a copy is a copy and nothing needs freeing.
-    // SHA-384 runs in a SHA-512 context.
-    private enum State {
-        case sha1(SHA_CTX)
-        case sha256(SHA256_CTX)
-        case sha512(SHA512_CTX)
-    }
-
     package let hash: HashAlgorithm
-    private var state: State
+    /// A SHA_CTX, SHA256_CTX or SHA512_CTX, as `hash` has it (SHA-384 runs in a SHA-512 context), in the memory of the largest.
+    /// libcrypto's low-level contexts are plain memory, so a copy is a copy and nothing needs freeing.
+    private var state = SHA512_CTX()
 
     package init(_ hash: HashAlgorithm) {
         self.hash = hash
         switch hash {
-        case .sha1:
-            var context = SHA_CTX()
-            SHA1_Init(&context)
-            state = .sha1(context)
-        case .sha256:
-            var context = SHA256_CTX()
-            SHA256_Init(&context)
-            state = .sha256(context)
-        case .sha384:
-            var context = SHA512_CTX()
-            SHA384_Init(&context)
-            state = .sha512(context)
-        case .sha512:
-            var context = SHA512_CTX()
-            SHA512_Init(&context)
-            state = .sha512(context)
+        case .sha1: with(SHA_CTX.self) { _ = SHA1_Init($0) }
+        case .sha256: with(SHA256_CTX.self) { _ = SHA256_Init($0) }
+        case .sha384: with(SHA512_CTX.self) { _ = SHA384_Init($0) }
+        case .sha512: with(SHA512_CTX.self) { _ = SHA512_Init($0) }
         }
     }
 
-    package mutating func update(_ bytes: [UInt8]) {
-        switch state {
-        case .sha1(var context):
-            SHA1_Update(&context, bytes, bytes.count)
-            state = .sha1(context)
-        case .sha256(var context):
-            SHA256_Update(&context, bytes, bytes.count)
-            state = .sha256(context)
-        case .sha512(var context):
-            SHA512_Update(&context, bytes, bytes.count)
-            state = .sha512(context)
+    // SAFETY: each of the three is trivial, and no larger nor more aligned than SHA512_CTX; `hash` never changes.
+    private mutating func with<Context>(_: Context.Type, _ body: (UnsafeMutablePointer<Context>) -> Void) {
+        withUnsafeMutableBytes(of: &state) { $0.baseAddress?.withMemoryRebound(to: Context.self, capacity: 1, body) }
+    }
+
+    package mutating func update(_ bytes: [UInt8]) { update(bytes, bytes.count) }
+
+    /// - Parameter count: as many bytes as can be read there.
+    fileprivate mutating func update(_ bytes: UnsafePointer<UInt8>, _ count: Int) {
+        switch hash {
+        case .sha1: with(SHA_CTX.self) { _ = SHA1_Update($0, bytes, count) }
+        case .sha256: with(SHA256_CTX.self) { _ = SHA256_Update($0, bytes, count) }
+        case .sha384, .sha512: with(SHA512_CTX.self) { _ = SHA512_Update($0, bytes, count) }
         }
     }
 
     /// The digest of everything so far; the context itself can go on.
-    package func finished() -> [UInt8] {
-        // SAFETY: a final call writes exactly the digest of the context's hash; SHA512_Final knows SHA-384 by md_len.
-        writtenBytes(hash.digestSize) { result in
-            switch state {
-            case .sha1(var context): SHA1_Final(result, &context)
-            case .sha256(var context): SHA256_Final(result, &context)
-            case .sha512(var context): SHA512_Final(result, &context)
-            }
+    package func finished() -> [UInt8] { writtenBytes(hash.digestSize) { finish(to: $0) } }
+
+    // SAFETY: a final call writes exactly the digest of the context's hash; SHA512_Final knows SHA-384 by md_len.
+    fileprivate func finish(to result: UnsafeMutablePointer<UInt8>) {
+        var copy = self
+        switch hash {
+        case .sha1: copy.with(SHA_CTX.self) { _ = SHA1_Final(result, $0) }
+        case .sha256: copy.with(SHA256_CTX.self) { _ = SHA256_Final(result, $0) }
+        case .sha384, .sha512: copy.with(SHA512_CTX.self) { _ = SHA512_Final(result, $0) }
         }
     }
 }
@@ -82,19 +74,21 @@ extension HashContext {
     package var saved: [UInt8] {
         var writer = WireWriter(capacity: 256)
         writer.value(hash)
-        switch state {
-        case .sha1(let context):
+        switch hash {
+        case .sha1:
+            let context = load(SHA_CTX.self)
             writer.u64((UInt64(context.Nh) << 32 | UInt64(context.Nl)) / 8)
             for word in [context.h0, context.h1, context.h2, context.h3, context.h4] { writer.u32(word) }
             writer.raw(Self.bytes(of: context.data).prefix(Int(context.num)))
-        case .sha256(let context):
+        case .sha256:
+            let context = load(SHA256_CTX.self)
             writer.u64((UInt64(context.Nh) << 32 | UInt64(context.Nl)) / 8)
             for word in Self.words(context.h, of: UInt32.self) { writer.u32(word) }
             writer.raw(Self.bytes(of: context.data).prefix(Int(context.num)))
-        case .sha512(let context):
-            writer.u64(context.Nh << 61 | context.Nl / 8)
-            for word in Self.words(context.h, of: UInt64.self) { writer.u64(word) }
-            writer.raw(Self.bytes(of: context.u.p).prefix(Int(context.num)))
+        case .sha384, .sha512:
+            writer.u64(state.Nh << 61 | state.Nl / 8)
+            for word in Self.words(state.h, of: UInt64.self) { writer.u64(word) }
+            writer.raw(Self.bytes(of: state.u.p).prefix(Int(state.num)))
         }
         return writer.bytes
     }
@@ -117,28 +111,32 @@ extension HashContext {
         guard length < 1 << 61 else { throw .oversized }
         let bits = length << 3
         let pending = Int(length % UInt64(hash.blockSize))
-        switch state {
-        case .sha1(var context):
+        switch hash {
+        case .sha1:
+            var context = load(SHA_CTX.self)
             (context.h0, context.h1, context.h2) = (try reader.u32(), try reader.u32(), try reader.u32())
             (context.h3, context.h4) = (try reader.u32(), try reader.u32())
             (context.Nh, context.Nl) = (UInt32(truncatingIfNeeded: bits >> 32), UInt32(truncatingIfNeeded: bits))
             Self.fill(&context.data, try reader.bytes(pending))
             context.num = UInt32(pending)
-            state = .sha1(context)
-        case .sha256(var context):
+            with(SHA_CTX.self) { $0.pointee = context }
+        case .sha256:
+            var context = load(SHA256_CTX.self)
             Self.fill(&context.h, try Self.read(UInt32.self, from: &reader))
             (context.Nh, context.Nl) = (UInt32(truncatingIfNeeded: bits >> 32), UInt32(truncatingIfNeeded: bits))
             Self.fill(&context.data, try reader.bytes(pending))
             context.num = UInt32(pending)
-            state = .sha256(context)
-        case .sha512(var context):
-            Self.fill(&context.h, try Self.read(UInt64.self, from: &reader))
-            (context.Nh, context.Nl) = (0, bits)
-            Self.fill(&context.u, try reader.bytes(pending))
-            context.num = UInt32(pending)
-            state = .sha512(context)
+            with(SHA256_CTX.self) { $0.pointee = context }
+        case .sha384, .sha512:
+            Self.fill(&state.h, try Self.read(UInt64.self, from: &reader))
+            (state.Nh, state.Nl) = (0, bits)
+            Self.fill(&state.u, try reader.bytes(pending))
+            state.num = UInt32(pending)
         }
     }
+
+    // SAFETY: as for `with`.
+    private func load<Context>(_: Context.Type) -> Context { withUnsafeBytes(of: state) { $0.load(as: Context.self) } }
 
     /// The eight words of a SHA-2 chaining value.
     private static func read<Word: FixedWidthInteger & UnsignedInteger>(
@@ -189,14 +187,24 @@ package struct HMACContext: Sendable {
     package mutating func update(_ bytes: [UInt8]) { inner.update(bytes) }
 
     package func finished() -> [UInt8] {
-        var outer = outer
-        outer.update(inner.finished())
-        return outer.finished()
+        // The inner digest stands where the outer one will.
+        writtenBytes(hash.digestSize) { result in
+            inner.finish(to: result)
+            var outer = outer
+            outer.update(result, hash.digestSize)
+            outer.finish(to: result)
+        }
     }
 
     func finished(with parts: [[UInt8]]) -> [UInt8] {
         var context = self
         for part in parts { context.update(part) }
+        return context.finished()
+    }
+
+    func finished(with bytes: [UInt8]) -> [UInt8] {
+        var context = self
+        context.update(bytes)
         return context.finished()
     }
 
@@ -239,4 +247,7 @@ package final class HMACKey: Sendable {
 
     /// HMAC(key, parts[0] || parts[1] || …)
     package func mac(_ parts: [UInt8]...) -> [UInt8] { context.finished(with: parts) }
+
+    /// HMAC(key, bytes)
+    package func mac(_ bytes: [UInt8]) -> [UInt8] { context.finished(with: bytes) }
 }

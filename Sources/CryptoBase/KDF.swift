@@ -17,14 +17,16 @@ package func kdfa(
 package func kdfa(
     _ keyed: HMACContext, label: String, contextU: [UInt8] = [], contextV: [UInt8] = [], bits: Int
 ) -> [UInt8] {
-    var fixed: [UInt8] = []
-    fixed.reserveCapacity(label.utf8.count + 1 + contextU.count + contextV.count + 4)
-    fixed += label.utf8
-    fixed.append(0)
-    fixed += contextU
-    fixed += contextV
-    fixed += UInt32(bits).wire
-    return expand(bits: bits) { counter in keyed.finished(with: [counter.wire, fixed]) }
+    expand(bits: bits) { counter in
+        var message = WireWriter(capacity: 4 + label.utf8.count + 1 + contextU.count + contextV.count + 4)
+        message.u32(counter)
+        message.raw(label.utf8)
+        message.u8(0)
+        message.raw(contextU)
+        message.raw(contextV)
+        message.u32(UInt32(bits))
+        return keyed.finished(with: message.bytes)
+    }
 }
 
 /// KDFe (Part 1, 11.4.10.3): SP 800-56A with a hash.
@@ -49,12 +51,11 @@ package func mgf1(_ hash: HashAlgorithm, seed: [UInt8], count: Int) -> [UInt8] {
 /// Blocks under a rising counter, cut to `bits`.
 private func expand(bits: Int, from first: UInt32 = 1, block: (UInt32) -> [UInt8]) -> [UInt8] {
     let count = (bits + 7) / 8
-    var result: [UInt8] = []
-    result.reserveCapacity(count + HashAlgorithm.largestDigest)
     var counter = first
+    var result = block(counter)
     while result.count < count {
-        result += block(counter)
         counter += 1
+        result += block(counter)
     }
     result.removeLast(result.count - count)
     if bits % 8 != 0 { result[0] &= 1 << (bits % 8) - 1 }

@@ -20,8 +20,7 @@ package func parameterCFB(
     var derived = kdfa(
         keyed, label: "CFB", contextU: nonceNewer, contextV: nonceOlder, bits: keyBits + aesBlockSize * 8)
     defer { wipe(&derived) }
-    let split = keyBits / 8
-    return aesCFB(key: Array(derived[..<split]), iv: Array(derived[split...]), data: data, encrypt: encrypt)
+    return aesCFB(keyAndIV: derived, data: data, encrypt: encrypt)
 }
 
 /// Of equal lengths.

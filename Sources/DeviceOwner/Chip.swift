@@ -287,7 +287,7 @@ extension ChipCommand {
     }
 
     fileprivate func message(_ sessions: [AuthCommand]) -> CommandMessage {
-        CommandMessage(code, handles: entities.map(\.handle), sessions: sessions, parameters: parameters)
+        CommandMessage(code, handles: entities.map { $0.handle }, sessions: sessions, parameters: parameters)
     }
 }
 

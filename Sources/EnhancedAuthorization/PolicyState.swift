@@ -63,7 +63,7 @@ package struct PolicyState: WireCodable, Sendable, Equatable {
     }
 
     /// Changes with the fields below: a token of another version is no token.
-    private static let version: UInt8 = 4
+    private static let version: UInt8 = 5
 
     package init(from reader: inout WireReader) throws(WireError) {
         guard try reader.u8() == Self.version else { throw .invalid(0) }

@@ -4,10 +4,10 @@ import CryptoBase
 import TPMWire
 import Wire
 
-/// One after the other: SHA-512 of domain, seed and number, cut to size. The seed is in the session's token, and the guest sees no more than the values.
+/// One after the other: a digest of domain, seed and number, cut to size; SHA-256's where it is long enough. The seed is in the session's token, and the guest sees no more than the values.
 package struct SessionNonces: WireCodable, Sendable, Equatable {
     private static let seedSize = 32
-    private static let domain = Array("paratpm session nonce v1".utf8)
+    private static let domain = Array("paratpm nonce 2".utf8)
     private let seed: [UInt8]
     private let size: UInt8
 
@@ -20,12 +20,19 @@ package struct SessionNonces: WireCodable, Sendable, Equatable {
 
     /// nonceTPM after so many rolls
     package subscript(_ rolls: UInt64) -> [UInt8] {
-        Array(digest(.sha512, Self.domain, seed, rolls.wire).prefix(Int(size)))
+        var message = WireWriter()
+        message.raw(Self.domain)
+        message.raw(seed)
+        message.u64(rolls)
+        var value = digest(Int(size) <= HashAlgorithm.sha256.digestSize ? .sha256 : .sha512, message.bytes)
+        value.removeLast(value.count - Int(size))
+        return value
     }
 
     package init(from reader: inout WireReader) throws(WireError) {
         seed = try reader.bytes(Self.seedSize)
         size = try reader.u8()
+        guard size <= HashAlgorithm.largestDigest else { throw .oversized }
     }
     package func encode(to writer: inout WireWriter) {
         writer.raw(seed)

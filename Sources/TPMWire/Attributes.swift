@@ -20,6 +20,8 @@ package struct ObjectAttributes: OptionSet, Hashable, Sendable, WireCodable {
     /// sign, or encrypt for a symmetric cipher
     package static let sign = Self(rawValue: 1 << 18)
     package static let x509sign = Self(rawValue: 1 << 19)
+    /// What a sealed object has none of.
+    package static let keyUses = Self(rawValue: restricted.rawValue | decrypt.rawValue | sign.rawValue)
     private static let defined = UInt32(0x000F_0CF6)
 
     package init(from reader: inout WireReader) throws(WireError) {
@@ -42,6 +44,10 @@ package struct SessionAttributes: OptionSet, Hashable, Sendable, WireCodable {
     package static let decrypt = Self(rawValue: 1 << 5)
     package static let encrypt = Self(rawValue: 1 << 6)
     package static let audit = Self(rawValue: 1 << 7)
+    /// A session can encrypt, audit, or both, beside authorizing. (Constants, because lists of options are put together at run time.)
+    package static let encryption = Self(rawValue: decrypt.rawValue | encrypt.rawValue)
+    package static let uses = Self(rawValue: encryption.rawValue | audit.rawValue)
+    package static let onlyOfAudit = Self(rawValue: auditExclusive.rawValue | auditReset.rawValue)
     private static let defined = UInt8(0xE7)
 
     package init(from reader: inout WireReader) throws(WireError) {

@@ -105,6 +105,8 @@ public struct WireReader: Sendable {
         let count = Int(try u32())
         guard count <= max else { throw .oversized }
         var values: [T] = []
+        // Most lists are short, and a long one may be no list at all.
+        values.reserveCapacity(min(count, 8))
         for _ in 0..<count { values.append(try T(from: &self)) }
         return values
     }

@@ -33,7 +33,7 @@ private func state() throws -> PolicyState {
 
     @Test func theEmptyPolicyHasVisibleBytes() {
         let state = PolicyState(hash: .sha1, isTrial: true, startTime: 0x0102_0304)
-        let wire: [UInt8] = [4, 0x00, 0x04, 1, 0, 0, 0, 0, 1, 2, 3, 4, 0, 0, 0, 0, 0, 0, 0, 7] + drawn.wire + [UInt8](repeating: 0, count: 20 + 10)
+        let wire: [UInt8] = [5, 0x00, 0x04, 1, 0, 0, 0, 0, 1, 2, 3, 4, 0, 0, 0, 0, 0, 0, 0, 7] + drawn.wire + [UInt8](repeating: 0, count: 20 + 10)
         #expect(state.wire == wire)
         #expect(PolicyToken.seal(state, key: key, guest: guest).prefix(wire.count) == wire[...])
     }

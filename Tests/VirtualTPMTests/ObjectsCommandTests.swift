@@ -122,7 +122,7 @@ struct CreatePrimaryTests {
         guest.device.outage = .retry
         #expect(try guest.code(.createPrimary, [.owner], guest.creation(Templates.eccStorage)) == 0x922)
         #expect(guest.tpm.durable.primaries.isEmpty)
-        #expect(guest.tpm.volatile.transient.entries.isEmpty)
+        #expect(guest.tpm.volatile.transient.count == 0)
     }
 }
 

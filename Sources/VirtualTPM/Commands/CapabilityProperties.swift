@@ -123,7 +123,7 @@ extension VirtualTPM {
             TaggedProperty(0x204, limits.sessions - sessions.activeCount),  // HR_LOADED_AVAIL
             TaggedProperty(0x205, sessions.activeCount),  // HR_ACTIVE
             TaggedProperty(0x206, limits.sessions - sessions.activeCount),  // HR_ACTIVE_AVAIL
-            TaggedProperty(0x207, limits.transientObjects - volatile.transient.entries.count),  // HR_TRANSIENT_AVAIL
+            TaggedProperty(0x207, limits.transientObjects - volatile.transient.count),  // HR_TRANSIENT_AVAIL
             TaggedProperty(0x208, durable.persistent.count),  // HR_PERSISTENT
             TaggedProperty(0x209, limits.persistentObjects - durable.persistent.count),  // HR_PERSISTENT_AVAIL
             TaggedProperty(0x20A, counters),  // NV_COUNTERS

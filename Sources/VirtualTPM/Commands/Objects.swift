@@ -170,7 +170,7 @@ extension VirtualTPM {
 
         let object = try object(call.handles[0])
         guard object.publicArea.type == .keyedHash else { throw TPMRC.type.handle(1) }
-        guard object.attributes.isDisjoint(with: [.decrypt, .sign, .restricted]) else { throw TPMRC.attributes.handle(1) }
+        guard object.attributes.isDisjoint(with: .keyUses) else { throw TPMRC.attributes.handle(1) }
         var data = try object.unseal()
         defer { wipe(&data) }
         return Reply { $0.sized16(data) }

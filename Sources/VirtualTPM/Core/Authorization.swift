@@ -45,7 +45,7 @@ extension VirtualTPM {
     private func checkAttributes(
         _ applied: AppliedSession, _ session: Session, _ row: CommandRow, _ seen: inout SessionAttributes, _ number: Int
     ) throws(TPMRC) {
-        let uses = applied.attributes.intersection([.decrypt, .encrypt, .audit])
+        let uses = applied.attributes.intersection(.uses)
         guard seen.isDisjoint(with: uses) else { throw TPMRC.attributes.session(number) }
         seen.formUnion(uses)
         if applied.attributes.contains(.decrypt) && !row.flags.contains(.decrypts)
@@ -53,7 +53,7 @@ extension VirtualTPM {
         {
             throw TPMRC.attributes.session(number)
         }
-        if !uses.isDisjoint(with: [.decrypt, .encrypt]) {
+        if !uses.isDisjoint(with: .encryption) {
             guard session.symmetric != .null else { throw TPMRC.symmetric.session(number) }
         }
         if applied.attributes.contains(.audit) {
@@ -64,7 +64,7 @@ extension VirtualTPM {
                 throw .exclusive
             }
         } else {
-            guard applied.attributes.isDisjoint(with: [.auditExclusive, .auditReset]) else { throw TPMRC.attributes.session(number) }
+            guard applied.attributes.isDisjoint(with: .onlyOfAudit) else { throw TPMRC.attributes.session(number) }
         }
     }
 
@@ -74,7 +74,7 @@ extension VirtualTPM {
             guard applied.authorizes != nil else { throw .handle }
         } else {
             guard volatile.sessions[applied.handle]?.kind != .trial else { throw .attributes }
-            guard applied.authorizes != nil || !applied.attributes.isDisjoint(with: [.decrypt, .encrypt, .audit]) else { throw .attributes }
+            guard applied.authorizes != nil || !applied.attributes.isDisjoint(with: .uses) else { throw .attributes }
         }
     }
 

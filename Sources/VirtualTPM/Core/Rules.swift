@@ -81,7 +81,7 @@ extension VirtualTPM {
         case .nvIndices: durable.nv.count
         case .persistentObjects: durable.persistent.count
         case .primaries: durable.primaries.count
-        case .transientObjects: volatile.transient.entries.count
+        case .transientObjects: volatile.transient.count
         case .sessions: volatile.sessions.activeCount
         }
     }
@@ -101,7 +101,7 @@ extension VirtualTPM {
     /// Codes that tables of fixed size answer with when they are full.
     func note(_ error: TPMRC) {
         switch error {
-        case .objectMemory where volatile.transient.entries.count >= limits.transientObjects: refusal = .limit(.transientObjects)
+        case .objectMemory where volatile.transient.count >= limits.transientObjects: refusal = .limit(.transientObjects)
         case .sessionHandles: refusal = .limit(.sessions)
         default: break
         }

@@ -39,8 +39,8 @@ final class Session {
 
     /// A policy session as the checker knows it (docs/architecture.md, D8).
     struct PolicyTokens {
-        /// A token, and what it says.
-        private struct Token {
+        /// A token, and what it says. A class, because commands look at it again and again.
+        private final class Token {
             let bytes: [UInt8]
             let state: PolicyState
             init?(_ bytes: [UInt8]) {
@@ -56,7 +56,7 @@ final class Session {
 
         /// nil if that is no token.
         init?(start: [UInt8], token: [UInt8]? = nil, rolls: UInt64 = 0) {
-            guard let first = Token(start), let current = token.map(Token.init) ?? first else { return nil }
+            guard let first = Token(start), let current = token.map({ Token($0) }) ?? first else { return nil }
             self.first = first
             self.current = current
             self.rolls = rolls
@@ -92,7 +92,7 @@ struct SessionTable {
     /// Handles are below it, those from before too.
     private(set) var range: Int
     /// By the lower 24 bits of the handle: HMAC and policy sessions share one number space.
-    private(set) var loaded: [UInt32: Session] = [:]
+    private(set) var loaded = Slots<Session>()
     /// Saved sessions by handle index, with the sequence number of the one context that may be loaded.
     private(set) var saved: [UInt32: (handle: TPMHandle, sequence: UInt64)] = [:]
     private var nextSequence: UInt64 = 1
@@ -110,7 +110,7 @@ struct SessionTable {
         set { loaded[handle.index] = newValue }
     }
 
-    var loadedHandles: [TPMHandle] { loaded.values.map(\.handle).sorted() }
+    var loadedHandles: [TPMHandle] { loaded.entries.map { $0.entry.handle }.sorted() }
     var activeCount: Int { loaded.count + saved.count }
 
     /// TPM_RC_SESSION_HANDLES when the guest has as many sessions as it may.
@@ -150,7 +150,7 @@ struct SessionTable {
     }
 
     /// A TPM Restart or Resume unloads nothing that was saved; loaded sessions are gone.
-    mutating func dropLoaded() { loaded = [:] }
+    mutating func dropLoaded() { loaded = Slots() }
 }
 
 /// A session as one command uses it.

@@ -37,7 +37,7 @@ struct TransientSlots {
     var capacity: Int { didSet { range = max(range, capacity) } }
     /// Handles are below it, those from before too.
     private(set) var range: Int
-    private(set) var entries: [UInt32: TransientEntry] = [:]
+    private var entries = Slots<TransientEntry>()
 
     init(capacity: Int) {
         self.capacity = capacity
@@ -45,7 +45,8 @@ struct TransientSlots {
     }
 
     /// The handles in use, ascending.
-    var handles: [TPMHandle] { entries.keys.sorted().map { TPMHandle(.transient, $0) } }
+    var handles: [TPMHandle] { entries.entries.map { TPMHandle(.transient, $0.index) } }
+    var count: Int { entries.count }
 
     subscript(_ handle: TPMHandle) -> TransientEntry? {
         handle.kind == .transient ? entries[handle.index] : nil
@@ -65,6 +66,6 @@ struct TransientSlots {
     }
 
     mutating func remove(_ handle: TPMHandle) { entries[handle.index] = nil }
-    mutating func removeAll(where matches: (TransientEntry) -> Bool) { entries = entries.filter { !matches($0.value) } }
-    mutating func removeAll() { entries = [:] }
+    mutating func removeAll(where matches: (TransientEntry) -> Bool) { entries.removeAll(where: matches) }
+    mutating func removeAll() { entries = Slots() }
 }

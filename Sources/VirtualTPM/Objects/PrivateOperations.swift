@@ -174,7 +174,7 @@ struct SymmetricSecret {
     }
     init(_ bytes: [UInt8], seedSize: Int) {
         seed = Array(bytes.prefix(seedSize))
-        data = Array(bytes.dropFirst(seedSize))
+        data = seedSize == 0 ? bytes : Array(bytes.dropFirst(seedSize))
     }
     var bytes: [UInt8] { seed + data }
 }
