@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <linux/vtpm_proxy.h>
 #include <malloc.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <string.h>
@@ -20,21 +21,30 @@
 ssize_t csystem_send(int fd, const void *bytes, size_t count, const int *fds, int fd_count, int flags) {
     struct iovec iov = {(void *)bytes, count};
     union { struct cmsghdr align; char room[CMSG_SPACE(CSYSTEM_MAX_FDS * sizeof(int))]; } control;
-    struct msghdr message = {.msg_iov = &iov, .msg_iovlen = 1};
-    if (fd_count < 0 || fd_count > CSYSTEM_MAX_FDS) { errno = EINVAL; return -1; }
-    if (fd_count > 0) {
-        memset(&control, 0, sizeof control);
-        message.msg_control = control.room;
-        message.msg_controllen = CMSG_SPACE(fd_count * sizeof(int));
-        struct cmsghdr *header = CMSG_FIRSTHDR(&message);
-        header->cmsg_level = SOL_SOCKET;
-        header->cmsg_type = SCM_RIGHTS;
-        header->cmsg_len = CMSG_LEN(fd_count * sizeof(int));
-        memcpy(CMSG_DATA(header), fds, fd_count * sizeof(int));
-    }
+    struct msghdr message = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.room};
     ssize_t n;
+    if (fd_count == 0) {
+        do n = send(fd, bytes, count, flags | MSG_NOSIGNAL); while (n < 0 && errno == EINTR);
+        return n;
+    }
+    if (fd_count < 0 || fd_count > CSYSTEM_MAX_FDS) { errno = EINVAL; return -1; }
+    memset(&control, 0, sizeof control);
+    message.msg_controllen = CMSG_SPACE(fd_count * sizeof(int));
+    struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+    header->cmsg_level = SOL_SOCKET;
+    header->cmsg_type = SCM_RIGHTS;
+    header->cmsg_len = CMSG_LEN(fd_count * sizeof(int));
+    memcpy(CMSG_DATA(header), fds, fd_count * sizeof(int));
     do n = sendmsg(fd, &message, flags | MSG_NOSIGNAL); while (n < 0 && errno == EINTR);
     return n;
+}
+
+ssize_t csystem_receive_bytes(int fd, void *bytes, size_t count, int flags) {
+    ssize_t n;
+    do n = recv(fd, bytes, count, flags | MSG_TRUNC); while (n < 0 && errno == EINTR);
+    if (n <= (ssize_t)count) return n;
+    errno = EMSGSIZE;
+    return -1;
 }
 
 ssize_t csystem_receive_from(int fd, void *bytes, size_t count, int *fds, int *fd_count, int flags, pid_t *sender) {

@@ -92,8 +92,7 @@ enum DeviceRelay {
         var response: [UInt8] = []
         var part = [UInt8](repeating: 0, count: largest)
         while true {
-            var (descriptor, descriptors): (Int32, Int32) = (-1, 0)
-            let count = csystem_receive(door, &part, part.count, &descriptor, &descriptors, 0)
+            let count = recv(door, &part, part.count, 0)
             guard count > 0 else { return nil }
             response += part[..<count]
             // Tag, size, code

@@ -34,21 +34,34 @@ public final class Channel {
         }
     }
 
-    /// Receives one message whole. An empty message is the end of the connection.
+    /// Receives one message whole, with its descriptors. An empty message is the end of the connection.
     public func receive(flags: Int32 = 0) throws(IPCError) -> (bytes: [UInt8], descriptors: [Descriptor]) {
         var descriptors: [Descriptor] = []
-        var problem: Int32 = 0
-        let message = withUnsafeTemporaryAllocation(byteCount: Frame.largest, alignment: 16) { buffer -> [UInt8] in
+        let bytes = try receive { buffer in
             withUnsafeTemporaryAllocation(of: Int32.self, capacity: Int(CSYSTEM_MAX_FDS)) { raws in
                 var count: Int32 = 0
                 let received = csystem_receive(descriptor.raw, buffer.baseAddress, buffer.count, raws.baseAddress, &count, flags)
-                if received < 0 { problem = errno }
                 for raw in raws[..<Int(count)] { descriptors.append(Descriptor(owning: raw)) }
-                let filled = buffer[..<max(0, received)]
-                // Replies may hold secrets.
-                defer { UnsafeMutableRawBufferPointer(rebasing: filled).initializeMemory(as: UInt8.self, repeating: 0) }
-                return Array(filled)
+                return received
             }
+        }
+        return (bytes, descriptors)
+    }
+
+    /// The same where no descriptors are expected: the kernel closes those that come.
+    public func receiveBytes(flags: Int32 = 0) throws(IPCError) -> [UInt8] {
+        try receive { csystem_receive_bytes(descriptor.raw, $0.baseAddress, $0.count, flags) }
+    }
+
+    private func receive(_ call: (UnsafeMutableRawBufferPointer) -> Int) throws(IPCError) -> [UInt8] {
+        var problem: Int32 = 0
+        let message = withUnsafeTemporaryAllocation(byteCount: Frame.largest, alignment: 16) { buffer -> [UInt8] in
+            let received = call(buffer)
+            if received < 0 { problem = errno }
+            let filled = buffer[..<max(0, received)]
+            // Replies may hold secrets.
+            defer { UnsafeMutableRawBufferPointer(rebasing: filled).initializeMemory(as: UInt8.self, repeating: 0) }
+            return Array(filled)
         }
         switch problem {
         case 0: break
@@ -58,39 +71,29 @@ public final class Channel {
         default: throw .system(problem)
         }
         guard !message.isEmpty else { throw .disconnected }
-        return (message, descriptors)
+        return message
     }
 
     /// - Parameter change: the number of a numbered call.
-    @inlinable public func call<C: Call>(_ call: C.Type, _ request: C.Request, change: UInt64 = 0) throws(IPCError) -> C.Reply {
-        try exchange(call, request, change: change).reply
+    @inlinable public func call<C: Call>(_: C.Type, _ request: C.Request, change: UInt64 = 0) throws(IPCError) -> C.Reply {
+        try send(Self.message(C.self, request, change))
+        return try Self.reply(C.self, try answer())
     }
 
     /// A call whose reply brings descriptors, or whose request takes some.
     @inlinable public func exchange<C: Call>(
-        _: C.Type, _ request: C.Request, change: UInt64 = 0, descriptors: [Descriptor] = []
+        _: C.Type, _ request: C.Request, descriptors: [Descriptor] = []
     ) throws(IPCError) -> (reply: C.Reply, descriptors: [Descriptor]) {
-        try send(Self.message(C.self, request, change), descriptors: descriptors)
-        let (bytes, received) = try receiveAnswer()
-        var reader = WireReader(bytes)
-        do {
-            let status = CallStatus(rawValue: try reader.u32())
-            guard status == .ok else { throw IPCError.status(status) }
-            let reply = try reader.value(C.Reply.self)
-            try reader.finish()
-            return (reply, received)
-        } catch let error as IPCError {
-            throw error
-        } catch {
-            throw .malformed
-        }
+        try send(Self.message(C.self, request, 0), descriptors: descriptors)
+        let (bytes, received) = try receive()
+        return (try Self.reply(C.self, bytes), received)
     }
 
-    @usableFromInline func receiveAnswer() throws(IPCError) -> (bytes: [UInt8], descriptors: [Descriptor]) {
-        do throws(IPCError) { return try receive() } catch {
+    @usableFromInline func answer() throws(IPCError) -> [UInt8] {
+        do throws(IPCError) { return try receiveBytes() } catch {
             guard error == .timeout, let awaiting else { throw error }
             awaiting(self)
-            return try receive()
+            return try receiveBytes()
         }
     }
 
@@ -98,6 +101,21 @@ public final class Channel {
     @inlinable public func tell<C: Call>(_ call: C.Type, _ request: C.Request) throws(IPCError) {
         precondition(C.isSilent)
         try send(Self.message(call, request, 0))
+    }
+
+    @inlinable static func reply<C: Call>(_: C.Type, _ bytes: [UInt8]) throws(IPCError) -> C.Reply {
+        var reader = WireReader(bytes)
+        do {
+            let status = CallStatus(rawValue: try reader.u32())
+            guard status == .ok else { throw IPCError.status(status) }
+            let reply = try reader.value(C.Reply.self)
+            try reader.finish()
+            return reply
+        } catch let error as IPCError {
+            throw error
+        } catch {
+            throw .malformed
+        }
     }
 
     @inlinable static func message<C: Call>(_: C.Type, _ request: C.Request, _ change: UInt64) -> [UInt8] {

@@ -212,7 +212,7 @@ package final class Server {
 
     /// Takes one message, and answers it if it need not wait. False: the connection is over.
     private func serve(_ client: Client) -> Bool {
-        guard let (bytes, _) = try? client.channel.receive(flags: Int32(MSG_DONTWAIT)) else { return false }
+        guard let bytes = try? client.channel.receiveBytes(flags: Int32(MSG_DONTWAIT)) else { return false }
         guard let turns, let number = number(of: bytes) else { return reply(to: bytes, client) }
         switch turns.arrival(number, client.connection) {
         case .withdraws: return withdraw(client)

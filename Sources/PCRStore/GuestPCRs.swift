@@ -75,7 +75,7 @@ package final class GuestPCRs {
         guard let posts, !isForgotten else { return }
         var isChanged = false
         for _ in 0..<PCRCalls.PostedExtend.waitingMax {
-            guard let (message, _) = try? posts.receive(flags: Int32(MSG_DONTWAIT)) else { break }
+            guard let message = try? posts.receiveBytes(flags: Int32(MSG_DONTWAIT)) else { break }
             guard let posted = try? PCRCalls.PostedExtend(wire: message) else { continue }
             // How it went, the page says.
             try? make(posted.change, by: .proxy) { (pcrs) throws(TPMRC) in try pcrs.extend(posted.request) }

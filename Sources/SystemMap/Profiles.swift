@@ -12,7 +12,7 @@ extension Profile {
     package static var proxy: Profile {
         Profile(
             calls: life + polling + [
-                .init("recvfrom", because: "the guest's commands"),
+                .init("recvmsg", because: "data connections, services' channels and pages: from its door"),
                 .init("accept4", .closeOnExecAccept, because: "data connections, from a listener that its door opened"),
                 .init("getrandom", because: "nonces, salts, TPM2_GetRandom's own part"),
                 .init("pread64", because: "the state file: read when the guest's TPM is made"),
@@ -28,7 +28,8 @@ extension Profile {
     package static func guest(removing directories: [String]) -> Profile {
         Profile(
             calls: life + polling + watching + calling + [
-                .init("recvfrom", because: "the proxy's word that a client is gone"),
+                .init("recvmsg", because: "descriptors: data connections from the hypervisor, proxies' channels and pages from the services"),
+                .init("sendmsg", because: "those descriptors, to the proxy"),
                 .init("accept4", .closeOnExecAccept, because: "control connections"),
                 .init("socketpair", .unixSocket, because: "a new proxy's channel; where a proxy says that a client is gone"),
                 .init("unlink", because: "its sockets and its pid file go with it"),
@@ -59,6 +60,7 @@ extension Profile {
             ],
             limits: limits(memory: 128, descriptors: 128))
         #if DEBUG
+        profile.calls.append(.init("sendmsg", because: "debug builds alone: the tests' hostile proxy hands its descriptors out"))
         profile.calls += dynamicLoading
         profile.files += [
             .init("/", .read, because: "debug builds are linked dynamically: the proxy's libraries"),
@@ -136,8 +138,8 @@ extension Profile {
         .init("madvise", because: "memory given back"),
         .init("futex", because: "the Swift runtime's and the C library's one-time initializations"),
         .init("clock_gettime", because: "time, on machines whose clock needs a system call"),
-        .init("recvmsg", because: "messages between processes, and the descriptors that come with them"),
-        .init("sendmsg", because: "messages between processes, and answers"),
+        .init("recvfrom", because: "messages between processes; the guest's commands"),
+        .init("sendto", because: "messages between processes, and answers"),
         .init("close", because: "connections end"),
         .init("write", .toStandardError, because: "the log"),
         .init("restart_syscall", because: "how the kernel resumes a wait, after SIGSTOP and SIGCONT"),
@@ -164,6 +166,7 @@ extension Profile {
         .init("getsockopt", .socketLevel, because: "who connects: SO_PEERCRED"),
         .init("geteuid", because: "whether who connects is its own user"),
         .init("socketpair", .unixSocket, because: "channels for proxies"),
+        .init("sendmsg", because: "those channels, and pages, to doors; what the service manager shall keep"),
         .init("getrandom", because: "challenges for doors; nonces and salts"),
     ]
 
@@ -225,8 +228,6 @@ extension Profile {
             .init("socket", domain, because: "a simulated chip that came back"),
             .init("connect", because: "a simulated chip that came back"),
             .init("setsockopt", because: "TCP_NODELAY; how long the chip may take"),
-            .init("sendto", because: "commands to a simulated chip"),
-            .init("recvfrom", because: "a simulated chip's responses"),
             .init("clock_nanosleep", because: "pauses between tries to reach the chip"),
         ]
     }
@@ -234,6 +235,7 @@ extension Profile {
     /// getaddrinfo(3), which TCTIs call even for numbers.
     private static let addressLookup: [PermittedCall] = [
         .init("bind", because: "the C library asks the kernel for its addresses"),
+        .init("recvmsg", because: "the kernel's answer to that"),
         .init("getsockname", because: "the C library asks the kernel for its addresses"),
         .init("lseek", because: "the C library reads /etc/hosts"),
     ]

@@ -40,6 +40,7 @@ struct Attempt {
             Attempt("open", "openat", [Int(AT_FDCWD), text("/etc/passwd"), Int(O_RDONLY)]),
             Attempt("create", "openat", [Int(AT_FDCWD), text(directory + "/made"), Int(O_WRONLY | O_CREAT), 0o600]),
             Attempt("unlink", "unlink", [text(directory + "/precious")]),
+            Attempt("hand descriptors on", "sendmsg", [-1]),
             Attempt("internet", "socket", [Int(AF_INET), 1]),
             Attempt("netlink", "socket", [Int(AF_NETLINK), 3]),
             Attempt("socket", "socket", [Int(AF_UNIX), 1]),

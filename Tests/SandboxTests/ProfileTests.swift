@@ -26,17 +26,17 @@ private let killed = "signal \(SIGSYS)"
 
     /// What the filter cannot tell apart Landlock refuses, and some of what the others may not is a role's work.
     private static let exceptions: [ConfinedRole: [String: String]] = [
-        .device: ["open": "\(EACCES)", "create": "\(EACCES)", "unlink": "\(EACCES)", "print": "returned"],
-        .pcr: ["open": "\(EACCES)"],
-        .policy: ["open": "\(EACCES)", "socket": "returned"],
-        .guest: ["unlink": "\(EACCES)", "socket": "returned"],
+        .device: ["open": "\(EACCES)", "create": "\(EACCES)", "unlink": "\(EACCES)", "print": "returned", "hand descriptors on": "\(EBADF)"],
+        .pcr: ["open": "\(EACCES)", "hand descriptors on": "\(EBADF)"],
+        .policy: ["open": "\(EACCES)", "socket": "returned", "hand descriptors on": "\(EBADF)"],
+        .guest: ["unlink": "\(EACCES)", "socket": "returned", "hand descriptors on": "\(EBADF)"],
         .spawner: ["open": "\(EACCES)", "execve": "\(EACCES)", "fork": "returned", "kill": "\(EPERM)"].merging(debugOnly) { $1 },
     ]
 
-    /// The dynamic loader's.
+    /// The dynamic loader's, and the hostile proxy's.
     private static var debugOnly: [String: String] {
         #if DEBUG
-        ["open": "returned", "mmap PROT_EXEC": "returned", "mprotect PROT_EXEC": "returned"]
+        ["hand descriptors on": "\(EBADF)", "open": "returned", "mmap PROT_EXEC": "returned", "mprotect PROT_EXEC": "returned"]
         #else
         [:]
         #endif

@@ -7,8 +7,12 @@
 /// The most descriptors that travel with one message.
 #define CSYSTEM_MAX_FDS 4
 
-/// sendmsg with descriptors as SCM_RIGHTS; MSG_NOSIGNAL added. Returns bytes sent or -1 (errno).
+/// A message, with descriptors as SCM_RIGHTS; MSG_NOSIGNAL added. Returns bytes sent or -1 (errno).
 ssize_t csystem_send(int fd, const void *bytes, size_t count, const int *fds, int fd_count, int flags);
+
+/// A message of a SOCK_SEQPACKET socket; the kernel closes the descriptors that come with it.
+/// Returns bytes received or -1 (errno); a message longer than `count` is EMSGSIZE.
+ssize_t csystem_receive_bytes(int fd, void *bytes, size_t count, int flags);
 
 /// recvmsg that takes at most CSYSTEM_MAX_FDS descriptors (close-on-exec).
 /// Returns bytes received or -1 (errno); a message or control area cut short by the kernel is EMSGSIZE, its descriptors closed.
@@ -61,6 +65,9 @@ void csystem_copies_publish(volatile uint32_t *sequence);
 /// What was read between these two, from the copy number `csystem_copies_begin & 1`, is whole if the second is not 0.
 uint32_t csystem_copies_begin(const volatile uint32_t *sequence);
 int csystem_copies_unchanged(const volatile uint32_t *sequence, uint32_t since);
+
+/// SCHED_BATCH of <sched.h>, which only GNU sources see.
+#define CSYSTEM_SCHED_BATCH 3
 
 /// The most descriptors that a child starts with.
 #define CSYSTEM_SPAWN_MAX 400
