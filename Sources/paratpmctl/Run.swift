@@ -73,7 +73,7 @@ struct Run: ParsableCommand {
             let chipArguments = role == .device ? ["--chip", address] : []
             programs.append(Program(
                 name: role.rawValue, path: try Programs.own(role), arguments: options.arguments + chipArguments + (allowUnconfined ? [allowUnconfinedOption] : []),
-                readiness: .notifies))
+                readiness: .notifies, isBatch: role == .device))
         }
         return programs
     }

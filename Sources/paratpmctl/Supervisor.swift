@@ -18,6 +18,8 @@ struct Program {
     let path: String
     let arguments: [String]
     let readiness: Readiness
+    /// As systemd's CPUSchedulingPolicy=batch (docs/architecture.md, "Three commands, followed").
+    var isBatch = false
 
     /// Whether it says itself that it is ready.
     var speaks: Bool { if case .notifies = readiness { true } else { false } }
@@ -209,6 +211,11 @@ final class Supervisor {
             }
         }
         guard pid > 0 else { throw .system(.unavailable, "cannot start \(path)") }
+        if child.program.isBatch {
+            var parameters = sched_param()
+            // Without it everything works, only slower.
+            sched_setscheduler(pid, CSYSTEM_SCHED_BATCH, &parameters)
+        }
         return pid
     }
 }

@@ -1,4 +1,5 @@
 // What paratpmctl says of a running broker: status, one guest, its vPCRs; and guests whose directories are gone.
+import CSystem
 import Foundation
 import GuestIdentity
 import Testing
@@ -54,6 +55,17 @@ import TPMWire
         #expect(read == (0, "sha1:\n   3 : 0x\(String(repeating: "0", count: 40))\nsha256:\n  10 : 0x\(digest.uppercased())\n"))
         let json = try object(try ctl(broker, "pcr", "read", name, "sha256:10", "--json").output)
         #expect((json["values"] as? [String: [String: String]])?["sha256"]?["10"] == digest)
+    }
+
+    @Test func onlyTheDeviceOwnerRunsUnderBatchScheduling() throws {
+        let broker = try Broker()
+        func policies(_ program: String) throws -> [Int32] {
+            try broker.processes { $0.contains("/\(program) ") }.map { sched_getscheduler($0) }
+        }
+        #expect(try policies("paratpm-device") == [CSYSTEM_SCHED_BATCH])
+        for program in ["paratpm-pcr", "paratpm-policy"] { #expect(try policies(program) == [SCHED_OTHER]) }
+        for pid in try broker.processes({ $0.contains("/paratpm-device ") }) { kill(pid, SIGKILL) }
+        try eventually("the device owner is started again") { (try? policies("paratpm-device")) == [CSYSTEM_SCHED_BATCH] }
     }
 
     @Test func statusIsRepeatedPlainlyWhereThereIsNoTerminal() throws {
