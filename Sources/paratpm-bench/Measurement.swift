@@ -26,6 +26,8 @@ struct Row {
     let times: [Times]
     /// Of the guest's, in the steady state.
     let cost: Cost
+    /// Where no two of the chip's commands are alike: what the guest's took, and what of it the chip. Microseconds, on average.
+    let share: (guest: Double, chip: Double)?
 }
 
 /// One operation on all TPMs in turn (and another one first each time), so that whatever else the machine does falls on all alike.
@@ -36,20 +38,28 @@ func measure(_ operation: Operation, on tpms: [TPMClient], _ meter: Meter) throw
     var prepared: [Prepared] = []
     for tpm in tpms { prepared.append(try operation.prepare(tpm)) }
     var samples = [[Int]](repeating: [], count: tpms.count)
+    let guest = tpms.count - 1
+    var chipTime = 0
     for (count, first) in stride(from: -operation.warmUp, to: operation.rounds, by: turnLength).enumerated() {
         for turn in tpms.indices {
             let i = (turn + count) % tpms.count
             for round in first..<min(first + turnLength, operation.rounds) {
+                let isShared = operation.searchesPrimes && i == guest && round >= 0
+                let before = isShared ? try meter.chipMicroseconds() : 0
                 let taken = try time(prepared[i], round, tpms[i], operation.code)
+                if isShared { chipTime += try meter.chipMicroseconds() - before }
                 if round >= 0 { samples[i].append(taken) }
             }
         }
     }
-    let cost = try cost(of: operation, prepared[prepared.count - 1], on: tpms[tpms.count - 1], meter)
+    let cost = try cost(of: operation, prepared[guest], on: tpms[guest], meter)
     for (tpm, prepared) in zip(tpms, prepared) {
         for object in prepared.objects { try tpm.flush(object) }
     }
-    return Row(name: operation.name, code: operation.code, times: samples.map { Times($0) }, cost: cost)
+    let rounds = Double(operation.rounds)
+    let share = operation.searchesPrimes
+        ? (guest: Double(samples[guest].reduce(0, +)) / 1000 / rounds, chip: Double(chipTime) / rounds) : nil
+    return Row(name: operation.name, code: operation.code, times: samples.map { Times($0) }, cost: cost, share: share)
 }
 
 private func cost(

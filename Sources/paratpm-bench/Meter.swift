@@ -1,4 +1,4 @@
-// What a guest's command costs besides time: commands of the chip, and calls of the policy checker, as the services count them.
+// What of a guest's command is whose, as the services count it: commands and time of the chip, calls of the policy checker.
 import IPC
 import SystemMap
 
@@ -36,6 +36,9 @@ final class Meter {
         }
         return cost
     }
+
+    /// How long all the broker's commands took the chip until now.
+    func chipMicroseconds() throws(BenchError) -> Int { try Self.value("chip-microseconds", of: device) }
 
     private func read() throws(BenchError) -> (chipCommands: Int, policyCalls: Int) {
         (try Self.value("commands", of: device), try Self.value("requests", of: policy))

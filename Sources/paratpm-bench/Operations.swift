@@ -21,16 +21,19 @@ struct Operation {
     let rounds: Int
     /// Rounds before the measured ones.
     let warmUp: Int
+    /// Each takes the chip another time: what matters is what is not the chip's of the same command.
+    let searchesPrimes: Bool
     let prepare: (TPMClient) throws(BenchError) -> Prepared
 
     init(
-        _ name: String, _ code: TPMCommandCode, rounds: Int, warmUp: Int,
+        _ name: String, _ code: TPMCommandCode, rounds: Int, warmUp: Int, searchesPrimes: Bool = false,
         prepare: @escaping (TPMClient) throws(BenchError) -> Prepared
     ) {
         self.name = name
         self.code = code
         self.rounds = rounds
         self.warmUp = warmUp
+        self.searchesPrimes = searchesPrimes
         self.prepare = prepare
     }
 
@@ -76,7 +79,7 @@ struct Operation {
             },
             unsealByPolicy(unsealUngated, .sealed, rounds: slow),
             unsealByPolicy(unsealGated, .sealedByPolicy, rounds: slow),
-            creation(createRSA, .rsaStorage(salt: 0), rounds: Self.rsaRounds),
+            creation("Create RSA-2048", .rsaStorage(salt: 0), rounds: Self.rsaRounds),
             rsaPrimary(primaryFirst, again: false),
             rsaPrimary(primaryAgain, again: true),
         ]
@@ -111,14 +114,13 @@ struct Operation {
 
     static let unsealUngated = "Unseal, PolicyPCR, ungated"
     static let unsealGated = "Unseal, PolicyPCR, gated"
-    static let createRSA = "Create RSA-2048"
     static let primaryFirst = "CreatePrimary RSA-2048, first"
     static let primaryAgain = "CreatePrimary RSA-2048, again"
-    /// A prime search takes any time: few rounds say little, but many take minutes.
+    /// A prime search takes any time, and many of them take minutes.
     private static let rsaRounds = 20
 
     private static func creation(_ name: String, _ template: PublicArea, rounds: Int) -> Operation {
-        Operation(name, .create, rounds: rounds, warmUp: rounds / 10) { tpm throws(BenchError) in
+        Operation(name, .create, rounds: rounds, warmUp: rounds / 10, searchesPrimes: template.type == .rsa) { tpm throws(BenchError) in
             let parent = try tpm.createPrimary(.owner, .eccStorage)
             let bytes = TPMClient.create(parent, template).bytes
             return Prepared(command: { _ in bytes }, objects: [parent])
@@ -168,7 +170,7 @@ struct Operation {
 
     /// First: another template each round, which nobody asked for yet. Again: the template of the first round.
     private static func rsaPrimary(_ name: String, again: Bool) -> Operation {
-        Operation(name, .createPrimary, rounds: rsaRounds, warmUp: 0) { _ in
+        Operation(name, .createPrimary, rounds: rsaRounds, warmUp: 0, searchesPrimes: !again) { _ in
             Prepared(command: { round in
                 TPMClient.primary(.owner, .rsaStorage(salt: again ? 0 : UInt8(truncatingIfNeeded: round))).bytes
             }, flushes: true)
