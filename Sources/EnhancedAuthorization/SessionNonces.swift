@@ -4,7 +4,8 @@ import CryptoBase
 import TPMWire
 import Wire
 
-/// One after the other: a digest of domain, seed and number, cut to size; SHA-256's where it is long enough. The seed is in the session's token, and the guest sees no more than the values.
+/// One after the other: a digest of domain, seed and number, cut to size (SHA-256's where that is long enough). The seed is in the session's
+/// token, and the guest sees no more than the values.
 package struct SessionNonces: WireCodable, Sendable, Equatable {
     private static let seedSize = 32
     private static let domain = Array("paratpm nonce 2".utf8)

@@ -37,7 +37,7 @@ struct TransientSlots {
     var capacity: Int { didSet { range = max(range, capacity) } }
     /// Handles are below it, those from before too.
     private(set) var range: Int
-    private var entries = Slots<TransientEntry>()
+    private var slots = Slots<TransientEntry>()
 
     init(capacity: Int) {
         self.capacity = capacity
@@ -45,27 +45,27 @@ struct TransientSlots {
     }
 
     /// The handles in use, ascending.
-    var handles: [TPMHandle] { entries.entries.map { TPMHandle(.transient, $0.index) } }
-    var count: Int { entries.count }
+    var handles: [TPMHandle] { slots.entries.map { TPMHandle(.transient, $0.index) } }
+    var count: Int { slots.count }
 
     subscript(_ handle: TPMHandle) -> TransientEntry? {
-        handle.kind == .transient ? entries[handle.index] : nil
+        handle.kind == .transient ? slots[handle.index] : nil
     }
 
     /// The lowest free handle; TPM_RC_OBJECT_MEMORY when all slots are taken.
     mutating func insert(_ entry: TransientEntry) throws(TPMRC) -> TPMHandle {
         try requireRoom()
-        guard let free = (0..<UInt32(capacity)).first(where: { entries[$0] == nil }) else { throw .objectMemory }
-        entries[free] = entry
+        guard let free = (0..<UInt32(capacity)).first(where: { slots[$0] == nil }) else { throw .objectMemory }
+        slots[free] = entry
         return TPMHandle(.transient, free)
     }
 
     /// What insert would need: throws TPM_RC_OBJECT_MEMORY now rather than after the work.
     func requireRoom() throws(TPMRC) {
-        guard entries.count < capacity else { throw .objectMemory }
+        guard slots.count < capacity else { throw .objectMemory }
     }
 
-    mutating func remove(_ handle: TPMHandle) { entries[handle.index] = nil }
-    mutating func removeAll(where matches: (TransientEntry) -> Bool) { entries.removeAll(where: matches) }
-    mutating func removeAll() { entries = Slots() }
+    mutating func remove(_ handle: TPMHandle) { slots[handle.index] = nil }
+    mutating func removeAll(where matches: (TransientEntry) -> Bool) { slots.removeAll(where: matches) }
+    mutating func removeAll() { slots = Slots() }
 }
