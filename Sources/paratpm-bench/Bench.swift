@@ -47,10 +47,16 @@ struct Bench {
             try TPMClient.server("\(arguments.work)/\(name)-chip.sock"), try TPMClient.hypervisor("\(arguments.work)/\(name)-stock.sock"),
             try TPMClient.hypervisor("\(arguments.work)/\(name).sock"),
         ]
-        var rows: [Row] = []
         let meter = try Meter(Instance(directory: directory))
-        for operation in operations { rows.append(try measure(operation, on: tpms, meter)) }
-        return rows
+        let series = operations.map { Series($0, on: tpms, meter) }
+        let laps = operations.map(\.laps).max() ?? 0
+        // What takes one lap comes in the last.
+        for lap in 0..<laps {
+            for (operation, series) in zip(operations, series) where lap >= laps - operation.laps {
+                try series.run(lap: lap - (laps - operation.laps))
+            }
+        }
+        return series.map(\.row)
     }
 
     private typealias Start = () throws(BenchError) -> RunningProgram

@@ -33,43 +33,65 @@ struct Row {
 /// One operation on all TPMs in turn (and another one first each time), so that whatever else the machine does falls on all alike.
 /// A turn is several commands one behind the other, as a TPM's clients send them: after each single one the caches would hold other
 /// TPMs, which no host has on its processor between two commands of a guest.
-/// The last of the TPMs is the guest's, whose costs the meter reads.
-func measure(_ operation: Operation, on tpms: [TPMClient], _ meter: Meter) throws(BenchError) -> Row {
-    var prepared: [Prepared] = []
-    for tpm in tpms { prepared.append(try operation.prepare(tpm)) }
-    var samples = [[Int]](repeating: [], count: tpms.count)
-    let guest = tpms.count - 1
-    var chipTime = 0
-    for (count, first) in stride(from: -operation.warmUp, to: operation.rounds, by: turnLength).enumerated() {
-        for turn in tpms.indices {
-            let i = (turn + count) % tpms.count
-            for round in first..<min(first + turnLength, operation.rounds) {
-                let isShared = operation.searchesPrimes && i == guest && round >= 0
-                let before = isShared ? try meter.chipMicroseconds() : 0
-                let taken = try time(prepared[i], round, tpms[i], operation.code)
-                if isShared { chipTime += try meter.chipMicroseconds() - before }
-                if round >= 0 { samples[i].append(taken) }
+final class Series {
+    private let operation: Operation
+    /// The last of them is the guest's, whose costs the meter reads.
+    private let tpms: [TPMClient]
+    private let meter: Meter
+    /// Nanoseconds
+    private var samples: [[Int]]
+    private var chipMicroseconds = 0
+    private var cost = Cost()
+
+    init(_ operation: Operation, on tpms: [TPMClient], _ meter: Meter) {
+        self.operation = operation
+        self.tpms = tpms
+        self.meter = meter
+        samples = [[Int]](repeating: [], count: tpms.count)
+    }
+
+    func run(lap: Int) throws(BenchError) {
+        var prepared: [Prepared] = []
+        for tpm in tpms { prepared.append(try operation.prepare(tpm)) }
+        let rounds = lap * operation.rounds / operation.laps..<(lap + 1) * operation.rounds / operation.laps
+        for (count, first) in stride(from: rounds.lowerBound - operation.warmUp, to: rounds.upperBound, by: turnLength).enumerated() {
+            for turn in tpms.indices {
+                let i = (turn + count) % tpms.count
+                for round in first..<min(first + turnLength, rounds.upperBound) {
+                    try measure(round, prepared[i], on: i, isWarmUp: round < rounds.lowerBound)
+                }
             }
         }
+        if lap == operation.laps - 1, let guest = tpms.last { cost = try meter.cost(of: operation, prepared[tpms.count - 1], on: guest) }
+        for (tpm, prepared) in zip(tpms, prepared) {
+            for object in prepared.objects { try tpm.flush(object) }
+        }
     }
-    let cost = try cost(of: operation, prepared[guest], on: tpms[guest], meter)
-    for (tpm, prepared) in zip(tpms, prepared) {
-        for object in prepared.objects { try tpm.flush(object) }
+
+    private func measure(_ round: Int, _ prepared: Prepared, on tpm: Int, isWarmUp: Bool) throws(BenchError) {
+        let isShared = operation.searchesPrimes && tpm == tpms.count - 1 && !isWarmUp
+        let before = isShared ? try meter.chipMicroseconds() : 0
+        let taken = try time(prepared, round, tpms[tpm], operation.code)
+        if isShared { chipMicroseconds += try meter.chipMicroseconds() - before }
+        if !isWarmUp { samples[tpm].append(taken) }
     }
-    let rounds = Double(operation.rounds)
-    let share = operation.searchesPrimes
-        ? (guest: Double(samples[guest].reduce(0, +)) / 1000 / rounds, chip: Double(chipTime) / rounds) : nil
-    return Row(name: operation.name, code: operation.code, times: samples.map { Times($0) }, cost: cost, share: share)
+
+    var row: Row {
+        let rounds = Double(operation.rounds)
+        let share = operation.searchesPrimes
+            ? (guest: Double(samples[tpms.count - 1].reduce(0, +)) / 1000 / rounds, chip: Double(chipMicroseconds) / rounds) : nil
+        return Row(name: operation.name, code: operation.code, times: samples.map { Times($0) }, cost: cost, share: share)
+    }
 }
 
-private func cost(
-    of operation: Operation, _ prepared: Prepared, on guest: TPMClient, _ meter: Meter
-) throws(BenchError) -> Cost {
-    try meter.cost { (_) throws(BenchError) in
-        for message in prepared.before { _ = try guest.run(message) }
-    } command: { (round) throws(BenchError) in
-        let message = try guest.decoded(try guest.exchange(prepared.command(operation.rounds + round)), of: operation.code)
-        if prepared.flushes { try guest.flush(try guest.handle(of: message)) }
+extension Meter {
+    fileprivate func cost(of operation: Operation, _ prepared: Prepared, on guest: TPMClient) throws(BenchError) -> Cost {
+        try cost { (_) throws(BenchError) in
+            for message in prepared.before { _ = try guest.run(message) }
+        } command: { (round) throws(BenchError) in
+            let message = try guest.decoded(try guest.exchange(prepared.command(operation.rounds + round)), of: operation.code)
+            if prepared.flushes { try guest.flush(try guest.handle(of: message)) }
+        }
     }
 }
 

@@ -16,22 +16,28 @@ struct Prepared {
 }
 
 struct Operation {
+    private static let usualLaps = 5
+
     let name: String
     let code: TPMCommandCode
     let rounds: Int
-    /// Rounds before the measured ones.
+    /// Into which the rounds are divided: between two of them come the other operations', so that no slow second of the machine falls on one
+    /// of them alone. What keeps the processor busy for long has one: a scheduler would let those wait who did it in the lap before.
+    let laps: Int
+    /// Rounds before the measured ones of each lap.
     let warmUp: Int
     /// Each takes the chip another time: what matters is what is not the chip's of the same command.
     let searchesPrimes: Bool
     let prepare: (TPMClient) throws(BenchError) -> Prepared
 
     init(
-        _ name: String, _ code: TPMCommandCode, rounds: Int, warmUp: Int, searchesPrimes: Bool = false,
+        _ name: String, _ code: TPMCommandCode, rounds: Int, laps: Int = usualLaps, warmUp: Int, searchesPrimes: Bool = false,
         prepare: @escaping (TPMClient) throws(BenchError) -> Prepared
     ) {
         self.name = name
         self.code = code
         self.rounds = rounds
+        self.laps = laps
         self.warmUp = warmUp
         self.searchesPrimes = searchesPrimes
         self.prepare = prepare
@@ -40,12 +46,12 @@ struct Operation {
     /// The same bytes each time.
     private init(_ name: String, _ message: CommandMessage, rounds: Int) {
         let bytes = message.bytes
-        self.init(name, message.code, rounds: rounds, warmUp: rounds / 10) { _ in Prepared(command: { _ in bytes }) }
+        self.init(name, message.code, rounds: rounds, warmUp: rounds / 50) { _ in Prepared(command: { _ in bytes }) }
     }
 
     static func all(scale: Int) -> [Operation] {
         let fast = 10 * scale
-        let slow = 2 * scale
+        let slow = 4 * scale
         let password = AuthCommand(handle: .password)
         let digest = [UInt8](repeating: 0x5A, count: 32)
         var extend = WireWriter()
@@ -87,7 +93,7 @@ struct Operation {
 
     /// Fewer, with those whose costs are counted, than a guest may have right one behind the other. A TPM that gives no deep quotes makes the quote that is inside one.
     static var deepQuote: Operation {
-        Operation("Deep quote", .quote, rounds: 13, warmUp: 2) { tpm throws(BenchError) in
+        Operation("Deep quote", .quote, rounds: 13, laps: 1, warmUp: 2) { tpm throws(BenchError) in
             let password = AuthCommand(handle: .password)
             let request = TPMHandle(0x010A_5000)
             let selection = [PCRSelection(.sha256, pcrs: 0..<8)]
@@ -120,7 +126,9 @@ struct Operation {
     private static let rsaRounds = 20
 
     private static func creation(_ name: String, _ template: PublicArea, rounds: Int) -> Operation {
-        Operation(name, .create, rounds: rounds, warmUp: rounds / 10, searchesPrimes: template.type == .rsa) { tpm throws(BenchError) in
+        let isRSA = template.type == .rsa
+        return Operation(name, .create, rounds: rounds, laps: isRSA ? 1 : usualLaps, warmUp: isRSA ? 2 : 10, searchesPrimes: isRSA) {
+            tpm throws(BenchError) in
             let parent = try tpm.createPrimary(.owner, .eccStorage)
             let bytes = TPMClient.create(parent, template).bytes
             return Prepared(command: { _ in bytes }, objects: [parent])
@@ -170,7 +178,7 @@ struct Operation {
 
     /// First: another template each round, which nobody asked for yet. Again: the template of the first round.
     private static func rsaPrimary(_ name: String, again: Bool) -> Operation {
-        Operation(name, .createPrimary, rounds: rsaRounds, warmUp: 0, searchesPrimes: !again) { _ in
+        Operation(name, .createPrimary, rounds: rsaRounds, laps: 1, warmUp: 0, searchesPrimes: !again) { _ in
             Prepared(command: { round in
                 TPMClient.primary(.owner, .rsaStorage(salt: again ? 0 : UInt8(truncatingIfNeeded: round))).bytes
             }, flushes: true)
