@@ -30,6 +30,8 @@ struct KnownDifference {
         KnownDifference(
             naming(0), ours: .badAuth.session(1), stock: .referenceH0,
             "A stock TPM loads a persistent object into one of its places while a command uses it, so an object that the command makes gets the next handle."),
+        KnownDifference(naming(0), ours: TPMRC.key.handle(1), stock: .referenceH0, "As before."),
+        KnownDifference(naming(0), ours: .authMissing, stock: .referenceH0, "As before."),
         KnownDifference(stock: .sessionMemory, "A stock TPM holds three loaded sessions; a guest's holds 64."),
         KnownDifference(ours: .authSize, "What is wrong with authorizationSize is TPM_RC_AUTHSIZE (Part 2, 6.6.3); a stock TPM says SIZE or INSUFFICIENT."),
         KnownDifference([.load], ours: TPMRC.integrity.parameter(1), "Rubbish is no TPM's own private area; in which of its parts that shows depends on their form."),
@@ -40,6 +42,8 @@ struct KnownDifference {
             [.eccParameters, .ecEphemeral, .testParms], ours: TPMRC.curve.parameter(1),
             "A stock TPM has more curves than a chip of the PC Client profile."),
         KnownDifference(publicAreas, ours: TPMRC.curve.parameter(2), stock: .success, "As before."),
+        KnownDifference(publicAreas, ours: TPMRC.curve.parameter(2), stock: TPMRC.size.parameter(2), "Then it finds what else is wrong: a policy of another size."),
+        KnownDifference(publicAreas, ours: TPMRC.scheme.parameter(2), stock: TPMRC.hash.parameter(2), "And other schemes, with hashes that are none."),
         KnownDifference(publicAreas, ours: TPMRC.symmetric.parameter(2), stock: .success, "It also has other ciphers than AES."),
         KnownDifference(publicAreas, ours: TPMRC.symmetric.parameter(2), stock: TPMRC.value.parameter(2), "Though not with such keys."),
         KnownDifference([.certifyX509], ours: TPMRC.key.handle(2), "Stock numbers the handles of CertifyX509 the other way round."),
@@ -54,6 +58,7 @@ struct KnownDifference {
             stock: TPMRC.insufficient.parameter(2), "Of SM2's scheme it misses the hash."),
         KnownDifference(
             [.ecdhZGen, .zGen2Phase], ours: TPMRC.size.parameter(1), stock: TPMRC.insufficient.parameter(1), "And with larger curves it allows longer coordinates."),
+        KnownDifference([.activateCredential], ours: TPMRC.size.parameter(2), stock: TPMRC.insufficient.parameter(2), "As before."),
         KnownDifference([.startAuthSession], ours: TPMRC.symmetric.parameter(4), stock: .success, "A stock TPM has Camellia."),
         KnownDifference([.startAuthSession], ours: TPMRC.symmetric.parameter(4), stock: TPMRC.value.parameter(4), "Though not with such keys."),
         KnownDifference([.startAuthSession], ours: TPMRC.type.handle(2), "There is nothing in a sequence for a session to be bound to."),
