@@ -19,17 +19,16 @@
 #include <unistd.h>
 
 ssize_t csystem_send(int fd, const void *bytes, size_t count, const int *fds, int fd_count, int flags) {
-    struct iovec iov = {(void *)bytes, count};
-    union { struct cmsghdr align; char room[CMSG_SPACE(CSYSTEM_MAX_FDS * sizeof(int))]; } control;
-    struct msghdr message = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.room};
     ssize_t n;
     if (fd_count == 0) {
         do n = send(fd, bytes, count, flags | MSG_NOSIGNAL); while (n < 0 && errno == EINTR);
         return n;
     }
     if (fd_count < 0 || fd_count > CSYSTEM_MAX_FDS) { errno = EINVAL; return -1; }
-    memset(&control, 0, sizeof control);
-    message.msg_controllen = CMSG_SPACE(fd_count * sizeof(int));
+    struct iovec iov = {(void *)bytes, count};
+    union { struct cmsghdr align; char room[CMSG_SPACE(CSYSTEM_MAX_FDS * sizeof(int))]; } control = {0};
+    struct msghdr message = {
+        .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.room, .msg_controllen = CMSG_SPACE(fd_count * sizeof(int))};
     struct cmsghdr *header = CMSG_FIRSTHDR(&message);
     header->cmsg_level = SOL_SOCKET;
     header->cmsg_type = SCM_RIGHTS;
@@ -108,9 +107,9 @@ int csystem_accept(int fd, int extra_flags) {
 }
 
 int csystem_memfd(const char *name) { return memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING); }
-static const int seals = F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_FUTURE_WRITE;
+enum { size_seals = F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW, seals = size_seals | F_SEAL_FUTURE_WRITE };
 int csystem_seal(int fd) { return fcntl(fd, F_ADD_SEALS, seals); }
-int csystem_seal_size(int fd) { return fcntl(fd, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW); }
+int csystem_seal_size(int fd) { return fcntl(fd, F_ADD_SEALS, size_seals); }
 int csystem_is_sealed(int fd) { int all = fcntl(fd, F_GET_SEALS); return all >= 0 && (all & seals) == seals; }
 int csystem_fcntl(int fd, int command, int argument) { return fcntl(fd, command, argument); }
 int csystem_open(const char *path, int flags, mode_t mode) { return open(path, flags | O_CLOEXEC, mode); }
@@ -222,7 +221,7 @@ pid_t csystem_spawn(const char *path, char *const argv[], char *const envp[], co
 void csystem_return_free_memory(void) {
     malloc_trim(0);
     // SAFETY: on the main thread. Below the page under this frame there is nothing of its stack in use, and within its guard gap (1 MiB)
-    // nothing else.
+    // nothing else. What of it was never there is no matter.
     enum { page = 4096, deepest = 128 * 1024 };
     uintptr_t end = ((uintptr_t)__builtin_frame_address(0) - page) & ~(uintptr_t)(page - 1);
     madvise((void *)(end - deepest), deepest, MADV_DONTNEED);

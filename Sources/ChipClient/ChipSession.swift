@@ -106,32 +106,32 @@ package struct ChipSession {
 
     /// cpHash (Part 1, 16.7)
     private static func parameterHash(_ code: TPMCommandCode, _ entities: [Entity], _ parameters: [UInt8]) -> [UInt8] {
-        var message = WireWriter()
-        message.u32(code.rawValue)
-        for entity in entities { message.raw(entity.name) }
-        message.raw(parameters)
-        return digest(hash, message.bytes)
+        digest(hash, WireWriter.bytes {
+            $0.u32(code.rawValue)
+            for entity in entities { $0.raw(entity.name) }
+            $0.raw(parameters)
+        })
     }
 
     /// rpHash (Part 1, 16.8) of a successful response
     private static func responseHash(_ code: TPMCommandCode, _ parameters: [UInt8]) -> [UInt8] {
-        var message = WireWriter()
-        message.u32(TPMRC.success.rawValue)
-        message.u32(code.rawValue)
-        message.raw(parameters)
-        return digest(hash, message.bytes)
+        digest(hash, WireWriter.bytes {
+            $0.u32(TPMRC.success.rawValue)
+            $0.u32(code.rawValue)
+            $0.raw(parameters)
+        })
     }
 
     /// Part 1, 19.6.5
     private func authenticate(
         _ parameterHash: [UInt8], newer: [UInt8], older: [UInt8], _ attributes: SessionAttributes
     ) -> [UInt8] {
-        var message = WireWriter()
-        message.raw(parameterHash)
-        message.raw(newer)
-        message.raw(older)
-        message.u8(attributes.rawValue)
-        return sent.key.mac(message.bytes)
+        sent.key.mac(WireWriter.bytes {
+            $0.raw(parameterHash)
+            $0.raw(newer)
+            $0.raw(older)
+            $0.u8(attributes.rawValue)
+        })
     }
 
     /// The data of the TPM2B that the parameters begin with; its size stays in the clear (Part 1, 21.1).

@@ -19,7 +19,9 @@ package func digest(_ hash: HashAlgorithm, _ bytes: [UInt8]) -> [UInt8] {
 
 /// HMAC(key, parts[0] || parts[1] || …) (Part 1, 11.4.3; RFC 2104)
 package func hmac(_ hash: HashAlgorithm, key: [UInt8], _ parts: [UInt8]...) -> [UInt8] {
-    HMACContext(hash, key: key).finished(with: parts)
+    var context = HMACContext(hash, key: key)
+    for part in parts { context.update(part) }
+    return context.finished()
 }
 
 /// A digest in progress. A value: a copy goes its own way.
@@ -196,12 +198,6 @@ package struct HMACContext: Sendable {
         }
     }
 
-    func finished(with parts: [[UInt8]]) -> [UInt8] {
-        var context = self
-        for part in parts { context.update(part) }
-        return context.finished()
-    }
-
     func finished(with bytes: [UInt8]) -> [UInt8] {
         var context = self
         context.update(bytes)
@@ -244,9 +240,6 @@ package final class HMACKey: Sendable {
 
     /// An HMAC with nothing in it yet.
     package var context: HMACContext { keyed.pointee }
-
-    /// HMAC(key, parts[0] || parts[1] || …)
-    package func mac(_ parts: [UInt8]...) -> [UInt8] { context.finished(with: parts) }
 
     /// HMAC(key, bytes)
     package func mac(_ bytes: [UInt8]) -> [UInt8] { context.finished(with: bytes) }

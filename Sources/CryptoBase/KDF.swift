@@ -18,14 +18,14 @@ package func kdfa(
     _ keyed: HMACContext, label: String, contextU: [UInt8] = [], contextV: [UInt8] = [], bits: Int
 ) -> [UInt8] {
     expand(bits: bits) { counter in
-        var message = WireWriter(capacity: 4 + label.utf8.count + 1 + contextU.count + contextV.count + 4)
-        message.u32(counter)
-        message.raw(label.utf8)
-        message.u8(0)
-        message.raw(contextU)
-        message.raw(contextV)
-        message.u32(UInt32(bits))
-        return keyed.finished(with: message.bytes)
+        keyed.finished(with: WireWriter.bytes {
+            $0.u32(counter)
+            $0.raw(label.utf8)
+            $0.u8(0)
+            $0.raw(contextU)
+            $0.raw(contextV)
+            $0.u32(UInt32(bits))
+        })
     }
 }
 

@@ -29,5 +29,5 @@ package enum PolicyToken {
         return try? PolicyState(wire: Array(token.dropLast(macSize)))
     }
 
-    private static func mac(_ wire: [UInt8], _ key: HMACKey, _ guest: GuestID) -> [UInt8] { key.mac(domain, guest.bytes, wire) }
+    private static func mac(_ wire: [UInt8], _ key: HMACKey, _ guest: GuestID) -> [UInt8] { key.mac(domain + guest.bytes + wire) }
 }

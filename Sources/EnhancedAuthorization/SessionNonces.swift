@@ -21,11 +21,12 @@ package struct SessionNonces: WireCodable, Sendable, Equatable {
 
     /// nonceTPM after so many rolls
     package subscript(_ rolls: UInt64) -> [UInt8] {
-        var message = WireWriter()
-        message.raw(Self.domain)
-        message.raw(seed)
-        message.u64(rolls)
-        var value = digest(Int(size) <= HashAlgorithm.sha256.digestSize ? .sha256 : .sha512, message.bytes)
+        let hash = Int(size) <= HashAlgorithm.sha256.digestSize ? HashAlgorithm.sha256 : .sha512
+        var value = digest(hash, WireWriter.bytes {
+            $0.raw(Self.domain)
+            $0.raw(seed)
+            $0.u64(rolls)
+        })
         value.removeLast(value.count - Int(size))
         return value
     }

@@ -4,6 +4,7 @@ import IPC
 
 /// A page that the door makes, hands to one proxy after another, and never looks at.
 package struct CommandMark {
+    // SAFETY: mapped until the process ends; the file's size is sealed, so the byte is always there.
     private let byte: UnsafeMutablePointer<UInt8>
     private static let taken: UInt8 = 1 << 0
     private static let framed: UInt8 = 1 << 1

@@ -8,7 +8,7 @@ public struct WireWriter: Sendable {
     }
 
     /// What `body` writes.
-    public static func bytes(_ body: (inout WireWriter) -> Void) -> [UInt8] {
+    @inlinable public static func bytes(_ body: (inout WireWriter) -> Void) -> [UInt8] {
         var writer = WireWriter()
         body(&writer)
         return writer.bytes

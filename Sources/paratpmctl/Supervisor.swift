@@ -225,13 +225,11 @@ private func now() -> Int64 { Int64(milliseconds()) }
 
 /// Whether a stream socket takes a connection and answers, within a second.
 private func answers(_ path: String, _ request: [UInt8]) -> Bool {
-    let raw = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
-    defer { close(raw) }
-    guard withUnixAddress(path, { connect(raw, $0, $1) }) == 0 else { return false }
-    var limit = timeval(tv_sec: 1, tv_usec: 0)
-    setsockopt(raw, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
+    let peer = Descriptor(owning: socket(AF_UNIX, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0))
+    guard withUnixAddress(path, { connect(peer.raw, $0, $1) }) == 0 else { return false }
+    peer.setReceiveTimeout(milliseconds: 1000)
     var answer: UInt8 = 0
-    return send(raw, request, request.count, Int32(MSG_NOSIGNAL)) == request.count && recv(raw, &answer, 1, 0) == 1
+    return send(peer.raw, request, request.count, Int32(MSG_NOSIGNAL)) == request.count && recv(peer.raw, &answer, 1, 0) == 1
 }
 
 /// Ours, without what our own service manager said to us.

@@ -26,7 +26,7 @@ private let start = PolicyCalls.Start.Request(hash: .sha256, trial: false, epoch
         let bench = try GateBench()
         let first = try HostGate.acquire(bench.directory.instance).opened()
         let second = try HostGate.acquire(bench.directory.instance).opened()
-        #expect(first.keys.token.mac() == second.keys.token.mac())
+        #expect(first.keys.token.mac([]) == second.keys.token.mac([]))
         let record = try #require(try Files.read(bench.directory.instance.gateRecord, max: 4096))
         #expect((try? GateRecord(wire: record)) != nil)
     }
@@ -76,7 +76,7 @@ private let start = PolicyCalls.Start.Request(hash: .sha256, trial: false, epoch
         #expect { try HostGate.acquire(instance) } throws: { ($0 as? Failure)?.message.contains("sha256:0,7+sha1:16") == true }
         // The former record opens however the host booted; and twice the same bank is no selection.
         try Files.write(instance.gateRecord, former, mode: 0o600, replacing: true)
-        #expect(try HostGate.acquire(instance).opened().keys.token.mac() == HostGate.acquire(instance).opened().keys.token.mac())
+        #expect(try HostGate.acquire(instance).opened().keys.token.mac([]) == HostGate.acquire(instance).opened().keys.token.mac([]))
         let twice = GateSealCalls.Seal.Request(selection: selection + selection)
         #expect(throws: IPCError.status(.malformed)) { try bench.directory.connect(.policy).call(GateSealCalls.Seal.self, twice) }
     }

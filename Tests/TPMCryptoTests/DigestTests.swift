@@ -86,7 +86,11 @@ import Testing
         // A key that was made ready serves as often as one likes, in parts as well.
         let ready = HMACKey(.sha256, key)
         for split in [0, 1, message.utf8.count] {
-            #expect(ready.mac(Array(ascii(message)[..<split]), Array(ascii(message)[split...])) == hex(expected))
+            #expect(ready.mac(ascii(message)) == hex(expected))
+            var context = ready.context
+            context.update(Array(ascii(message)[..<split]))
+            context.update(Array(ascii(message)[split...]))
+            #expect(context.finished() == hex(expected))
         }
     }
 
